@@ -1,0 +1,233 @@
+"""The YAML catalog as validated types: collections, recipes, degradations. All mistakes are shown together."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from pipeline.errors import CatalogError
+from pipeline.labels import Label
+from pipeline.recipe import Recipe, Strict
+
+DEFAULT_CATALOG = Path(__file__).resolve().parent.parent / "catalog"
+
+ModelT = TypeVar("ModelT", bound=Strict)
+
+
+class KaggleSource(Strict):
+    """A Kaggle dataset, pinned to a version: a slug alone names different bytes over time."""
+
+    slug: str = Field(pattern=r"^[\w-]+/[\w-]+$", description="owner/name as in the dataset's address")
+    version: int = Field(
+        ge=1, description="Kaggle's version number; required, since a slug's content changes"
+    )
+
+
+class ManualSource(Strict):
+    """A collection that a person downloads: the client has no way to it."""
+
+    url: str
+    instructions: str
+
+
+class Source(Strict):
+    """Where the bytes come from: exactly one of `kaggle`, `manual`."""
+
+    kaggle: KaggleSource | None = None
+    manual: ManualSource | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Source":
+        if (self.kaggle is None) == (self.manual is None):
+            raise ValueError("source: give exactly one of kaggle, manual")
+        return self
+
+
+class Licence(Strict):
+    """The licence as the source states it; nothing is guessed."""
+
+    stated: str
+    redistribute: Literal["yes", "no", "unknown"] = Field(
+        description="whether the statement allows passing pixels on"
+    )
+
+
+class ClassFolder(Strict):
+    """A folder that holds one folder a class."""
+
+    path: str = Field(description="relative to the collection's folder, `/` between parts")
+    split: Literal["train", "test"] | None = Field(None, description="what the publisher uses it for")
+
+
+class Layout(Strict):
+    """How the files lie: which reader reads them, and where."""
+
+    reader: Literal["class_folders", "figshare"]
+    folders: tuple[ClassFolder, ...] = ()
+    masks: str | None = Field(None, description="glob on file names that are masks, never images")
+    sidecars: tuple[str, ...] = Field((), description="globs on paths of tables that describe the images")
+
+    def is_mask(self, name: str) -> bool:
+        """Whether a file name is that of a mask."""
+        return self.masks is not None and fnmatch(name, self.masks)
+
+    def is_sidecar(self, path: str) -> bool:
+        """Whether a path is that of a table about the images."""
+        return any(fnmatch(path, pattern) for pattern in self.sidecars)
+
+    @model_validator(mode="after")
+    def _folders_named(self) -> "Layout":
+        if self.reader == "class_folders" and not self.folders:
+            raise ValueError("layout.folders: class_folders needs at least one folder")
+        return self
+
+
+class Counts(Strict):
+    """Image files that the pinned version must hold, masks left out; null = not asserted."""
+
+    train: int | None = Field(None, ge=0)
+    test: int | None = Field(None, ge=0)
+    total: int | None = Field(None, ge=0)
+
+
+class Collection(Strict):
+    """A published dataset: `name` is the file's name."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")
+    title: str
+    description: str
+    source: Source
+    licence: Licence
+    citation: str
+    layout: Layout
+    labels: dict[str, Label] = Field(min_length=1, description="label as spelled there -> our label")
+    counts: Counts = Counts()
+    reference: bool = Field(False, description="whether it names patients; copies inherit them")
+    patient_suffix: str | None = Field(
+        None, description="regular expression of a suffix that marks a repeat scan of one patient"
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _spellings_are_text(cls, value: Any) -> Any:
+        return {str(key): label for key, label in value.items()} if isinstance(value, dict) else value
+
+
+class Degradation(Strict):
+    """One kind of degradation with five severities."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")
+    title: str
+    parameter: str = Field(description="name of the number that the severities set")
+    unit: str
+    severities: tuple[float, float, float, float, float] = Field(description="values for severity 1 to 5")
+    source: str = Field(description="where the numbers come from")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that people add to without touching code; each mapping is sorted by name."""
+
+    collections: Mapping[str, Collection]
+    recipes: Mapping[str, Recipe]
+    degradations: Mapping[str, Degradation]
+
+
+def load_catalog(root: Path = DEFAULT_CATALOG) -> Catalog:
+    """Read and check `datasets/*.yaml`, `recipes/*.yaml` and `degradations.yaml` under `root`.
+
+    Raises:
+        CatalogError: with every mistake in every file, each naming file, field and what is allowed.
+    """
+    mistakes: list[str] = []
+    collections = _load_folder(root / "datasets", Collection, mistakes)
+    recipes = _load_folder(root / "recipes", Recipe, mistakes)
+    degradations = _load_degradations(root / "degradations.yaml", mistakes)
+    mistakes += _find_broken_references(collections, recipes, degradations)
+    if mistakes:
+        raise CatalogError(mistakes)
+    return Catalog(collections, recipes, degradations)
+
+
+def _load_folder(folder: Path, kind: type[ModelT], mistakes: list[str]) -> dict[str, ModelT]:
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        mistakes.append(f"{folder}: no .yaml file; at least one is needed")
+    found = ((path, _load_file(path, mistakes)) for path in paths)
+    parsed = (
+        (path, _parse(path, {"name": path.stem} | data, kind, mistakes)) for path, data in found if data
+    )
+    return {path.stem: value for path, value in parsed if value is not None}
+
+
+def _load_degradations(path: Path, mistakes: list[str]) -> dict[str, Degradation]:
+    data = _load_file(path, mistakes) if path.is_file() else None
+    if data is None:
+        mistakes.append(f"{path}: missing; it lists the degradations")
+        return {}
+    entries = {
+        name: _parse(path, {"name": name} | (entry or {}), Degradation, mistakes, name)
+        for name, entry in sorted(data.items())
+    }
+    return {name: entry for name, entry in entries.items() if entry is not None}
+
+
+def _load_file(path: Path, mistakes: list[str]) -> dict[str, Any] | None:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mistakes.append(f"{path}: not readable as YAML: {error}".replace("\n", " "))
+        return None
+    if not isinstance(data, dict):
+        mistakes.append(f"{path}: holds {type(data).__name__}; a mapping of fields is needed")
+        return None
+    return data
+
+
+def _parse(
+    path: Path, data: dict[str, Any], kind: type[ModelT], mistakes: list[str], where: str = ""
+) -> ModelT | None:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        mistakes += [f"{path}: {line}" for line in _describe(error, kind, where)]
+        return None
+
+
+def _describe(error: ValidationError, kind: type[Strict], where: str) -> Iterable[str]:
+    for item in error.errors():
+        field = ".".join([part for part in [where, *map(str, item["loc"])] if part]) or "(file)"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+            message = f"unknown field; allowed: {', '.join(kind.model_fields)}"
+        if item["type"] == "missing" and item["loc"][-1] == "version":
+            message = "missing; a slug without a version names different bytes over time: pin the version"
+        yield f"{field}: {message} (found {_shorten(item.get('input'))})"
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _find_broken_references(
+    collections: Mapping[str, Collection],
+    recipes: Mapping[str, Recipe],
+    degradations: Mapping[str, Degradation],
+) -> list[str]:
+    mistakes = []
+    for recipe in recipes.values():
+        for field, names, known in (
+            ("data.collections", recipe.data.collections, collections),
+            ("augment.degradations", recipe.augment.degradations, degradations),
+        ):
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                mistakes.append(
+                    f"recipes/{recipe.name}.yaml: {field}: unknown {unknown}; known: {', '.join(known)}"
+                )
+    return mistakes
