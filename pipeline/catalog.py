@@ -1,10 +1,11 @@
-"""The YAML catalog as validated types: collections, recipes, degradations. All mistakes are shown together."""
+"""The YAML catalog as validated types: collections, recipes, degradations. Mistakes are shown together."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -111,10 +112,23 @@ class Collection(Strict):
         None, description="regular expression of a suffix that marks a repeat scan of one patient"
     )
 
+    @field_validator("patient_suffix")
+    @classmethod
+    def _suffix_is_a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return value
+
     @field_validator("labels", mode="before")
     @classmethod
     def _spellings_are_text(cls, value: Any) -> Any:
-        return {str(key): label for key, label in value.items()} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        if any(isinstance(key, bool) for key in value):
+            raise ValueError("a spelling is read as true or false; put yes, no, on, off in quotes")
+        return {str(key): label for key, label in value.items()}
 
 
 class Degradation(Strict):
@@ -147,7 +161,11 @@ def load_catalog(root: Path = DEFAULT_CATALOG) -> Catalog:
     collections = _load_folder(root / "datasets", Collection, mistakes)
     recipes = _load_folder(root / "recipes", Recipe, mistakes)
     degradations = _load_degradations(root / "degradations.yaml", mistakes)
-    mistakes += _find_broken_references(collections, recipes, degradations)
+    mistakes += _find_broken_references(
+        recipes,
+        sorted(path.stem for path in (root / "datasets").glob("*.yaml")),
+        sorted(_load_file(root / "degradations.yaml", []) or {}),
+    )
     if mistakes:
         raise CatalogError(mistakes)
     return Catalog(collections, recipes, degradations)
@@ -159,18 +177,18 @@ def _load_folder(folder: Path, kind: type[ModelT], mistakes: list[str]) -> dict[
         mistakes.append(f"{folder}: no .yaml file; at least one is needed")
     found = ((path, _load_file(path, mistakes)) for path in paths)
     parsed = (
-        (path, _parse(path, {"name": path.stem} | data, kind, mistakes)) for path, data in found if data
+        (path, _parse(path, data, kind, mistakes, path.stem)) for path, data in found if data is not None
     )
     return {path.stem: value for path, value in parsed if value is not None}
 
 
 def _load_degradations(path: Path, mistakes: list[str]) -> dict[str, Degradation]:
-    data = _load_file(path, mistakes) if path.is_file() else None
-    if data is None:
+    if not path.is_file():
         mistakes.append(f"{path}: missing; it lists the degradations")
         return {}
+    data = _load_file(path, mistakes) or {}
     entries = {
-        name: _parse(path, {"name": name} | (entry or {}), Degradation, mistakes, name)
+        name: _parse(path, entry, Degradation, mistakes, name, where=name)
         for name, entry in sorted(data.items())
     }
     return {name: entry for name, entry in entries.items() if entry is not None}
@@ -178,21 +196,41 @@ def _load_degradations(path: Path, mistakes: list[str]) -> dict[str, Degradation
 
 def _load_file(path: Path, mistakes: list[str]) -> dict[str, Any] | None:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         mistakes.append(f"{path}: not readable as YAML: {error}".replace("\n", " "))
         return None
     if not isinstance(data, dict):
         mistakes.append(f"{path}: holds {type(data).__name__}; a mapping of fields is needed")
         return None
-    return data
+    return {str(key): value for key, value in data.items()}
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which by itself lets the last of two equal keys win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        repeated = sorted({key for key in keys if isinstance(key, str) and keys.count(key) > 1})
+        if repeated:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"field {repeated[0]!r} is given twice; keep one", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 def _parse(
-    path: Path, data: dict[str, Any], kind: type[ModelT], mistakes: list[str], where: str = ""
+    path: Path, data: Any, kind: type[ModelT], mistakes: list[str], name: str, where: str = ""
 ) -> ModelT | None:
+    fields = data if isinstance(data, dict) else {}
+    if data and fields is not data:
+        mistakes.append(f"{path}: {where}: holds {type(data).__name__}; a mapping of fields is needed")
+        return None
+    if fields.get("name", name) != name:
+        mistakes.append(f"{path}: name: {fields['name']!r} differs from {name!r}; leave it out")
+        return None
     try:
-        return kind.model_validate(data)
+        return kind.model_validate({"name": name} | fields)
     except ValidationError as error:
         mistakes += [f"{path}: {line}" for line in _describe(error, kind, where)]
         return None
@@ -202,11 +240,26 @@ def _describe(error: ValidationError, kind: type[Strict], where: str) -> Iterabl
     for item in error.errors():
         field = ".".join([part for part in [where, *map(str, item["loc"])] if part]) or "(file)"
         message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
-            message = f"unknown field; allowed: {', '.join(kind.model_fields)}"
+        if item["type"] == "extra_forbidden":
+            message = f"unknown field; allowed: {', '.join(_find_fields(kind, item['loc'][:-1]))}"
         if item["type"] == "missing" and item["loc"][-1] == "version":
             message = "missing; a slug without a version names different bytes over time: pin the version"
         yield f"{field}: {message} (found {_shorten(item.get('input'))})"
+
+
+def _find_fields(kind: type[Strict], place: tuple[int | str, ...]) -> Iterable[str]:
+    """The fields that may stand at `place`, a path of field names and list indices below `kind`."""
+    for step in place:
+        if step in kind.model_fields:
+            kind = _find_model(kind.model_fields[str(step)].annotation) or kind
+    return kind.model_fields
+
+
+def _find_model(annotation: Any) -> type[Strict] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    inside = (_find_model(part) for part in get_args(annotation))
+    return next((model for model in inside if model), None)
 
 
 def _shorten(value: Any) -> str:
@@ -215,10 +268,9 @@ def _shorten(value: Any) -> str:
 
 
 def _find_broken_references(
-    collections: Mapping[str, Collection],
-    recipes: Mapping[str, Recipe],
-    degradations: Mapping[str, Degradation],
+    recipes: Mapping[str, Recipe], collections: Sequence[str], degradations: Sequence[str]
 ) -> list[str]:
+    """Names that recipes use and nobody gives; an entry with mistakes of its own still gives its name."""
     mistakes = []
     for recipe in recipes.values():
         for field, names, known in (

@@ -38,8 +38,8 @@ def digest_tree(entries: Mapping[str, str]) -> str:
 
 
 def digest_sources(paths: Iterable[Path]) -> str:
-    """SHA-256 over source files, by name and content: the code version of what they hold."""
-    return digest_tree({path.name: digest_file(path) for path in paths})
+    """SHA-256 over source files, by folder, name and content: the code version of what they hold."""
+    return digest_tree({f"{path.parent.name}/{path.name}": digest_file(path) for path in paths})
 
 
 def seed_for(*parts: object) -> int:

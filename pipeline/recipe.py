@@ -96,6 +96,9 @@ class StoppingSpec(Strict):
         None, ge=1, description="stop after this many epochs without gain; null = never"
     )
     monitor: Literal["val_loss", "val_accuracy", "val_macro_f1"] = "val_macro_f1"
+    keep: Literal["best", "last"] = Field(
+        "best", description="which epoch's weights become the model: the best by monitor, or the last"
+    )
 
 
 class Recipe(Strict):
@@ -122,9 +125,13 @@ class Recipe(Strict):
     notes: dict[str, str] = Field({}, description="figures of the source, figures of ours, choices made")
 
     @model_validator(mode="after")
-    def _grey_backbones_keep_one_scale(self) -> "Recipe":
+    def _parts_fit_together(self) -> "Recipe":
         if self.input.normalise == "backbone" and not self.model.name.startswith("timm:"):
             raise ValueError("input.normalise: backbone needs a model named timm:<name>; use unit or half")
         if self.schedule.name == "plateau" and self.schedule.warmup_epochs:
             raise ValueError("schedule.warmup_epochs: plateau has no warm-up; set it to 0")
+        if self.schedule.warmup_epochs >= self.stopping.epochs:
+            raise ValueError("schedule.warmup_epochs: must be less than stopping.epochs")
+        if self.model.freeze and self.model.weights == "none":
+            raise ValueError("model.freeze: random layers would stay random; set model.weights or freeze: 0")
         return self

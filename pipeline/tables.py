@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TableError
 from pipeline.labels import LABELS
@@ -76,10 +76,10 @@ _ALL = (
         ["collection", "path"],
         _COLLECTION,
         _PATH,
-        Column("bytes", "int64", "size in bytes"),
-        Column("md5", "string", "MD5 of the bytes, in hex; null where the file could not be read", True),
-        Column("width", "int64", "pixels; null where not decodable", True),
-        Column("height", "int64", "pixels; null where not decodable", True),
+        Column("bytes", "int64", "size in bytes; 0 where it was not looked at, as behind a link"),
+        Column("md5", "string", "MD5 of the bytes, in hex; null where the file was not read", True),
+        Column("width", "int64", "pixels as seen; null where not decoded", True),
+        Column("height", "int64", "pixels as seen; null where not decoded", True),
         Column("mode", "string", "colour mode as stored: L, RGB, RGBA, P, I;16, …", True),
         Column("format", "string", "format found in the bytes, whatever the name says", True),
         Column("published_split", "string", "train or test, where the collection's folders say so", True),
@@ -100,7 +100,7 @@ _ALL = (
     ),
     _table(
         "records",
-        "what a reference collection says of one of its slices",
+        "what a reference collection says of one of its slices (members of images only)",
         ["collection", "path"],
         _COLLECTION,
         _PATH,
@@ -140,6 +140,7 @@ _ALL = (
         Column("representative", "string", "image_id of the image that stands for the picture"),
         Column("joined_to", "string", "image_id that it was proven against; itself where it stands alone"),
         Column("mirrored", "bool", "left–right mirrored against `representative`"),
+        Column("flipped", "bool", "turned upside down (top–bottom) against `representative`"),
         Column("score", "float64", "similarity to `joined_to`, 1 for itself"),
         Column("evidence", "string", "self, or the proof that joined it"),
     ),
@@ -233,8 +234,8 @@ _ALL = (
         Column("seeds", "int64", "number of seeds averaged"),
         Column("accuracy", "float64", "share of right answers"),
         Column("macro_f1", "float64", "mean of the per-class F1"),
-        Column("macro_f1_low", "float64", "2.5th percentile of the group bootstrap"),
-        Column("macro_f1_high", "float64", "97.5th percentile of the group bootstrap"),
+        Column("macro_f1_low", "float64", "2.5th percentile of the group bootstrap", True),
+        Column("macro_f1_high", "float64", "97.5th percentile of the group bootstrap", True),
         Column("miss_rate", "float64", "share of tumours called no_tumor", True),
         Column("optimism", "float64", "macro_f1 minus macro_f1 under `patient`, same recipe", True),
         Column("optimism_low", "float64", "2.5th percentile", True),
@@ -297,7 +298,13 @@ def arrow_schema(table: Table) -> "pa.Schema":
         ),
     }
     fields = [
-        pa.field(column.name, kinds[column.kind], column.nullable, {"description": column.description})
+        pa.field(
+            column.name,
+            kinds[column.kind],
+            # `datasets` shows an image only where Arrow's field may be null; check_arrow still refuses nulls.
+            column.nullable or column.kind == "image",
+            {"description": column.description},
+        )
         for column in table.columns
     ]
     metadata = {"falx": json.dumps({"table": table.name, "schema_version": SCHEMA_VERSION})}
@@ -325,13 +332,24 @@ def to_arrow(name: str, frame: "pd.DataFrame") -> "pa.Table":
     unknown = [str(column) for column in frame.columns if column not in table.names]
     if missing or unknown:
         raise TableError(f"table {name!r}: missing columns {missing}, unknown columns {unknown}")
-    try:
-        arrow = pa.Table.from_pandas(frame[table.names], schema=arrow_schema(table), preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise TableError(f"table {name!r}: a column has the wrong type: {error}") from error
-    arrow = arrow.replace_schema_metadata(arrow_schema(table).metadata)
+    schema = arrow_schema(table)
+    arrays = [_convert(frame[field.name], field, name) for field in schema]
+    arrow = pa.Table.from_arrays(arrays, schema=schema)
     check_arrow(name, arrow)
     return arrow.sort_by([(column, "ascending") for column in table.key])
+
+
+def _convert(values: "pd.Series[Any]", field: "pa.Field", name: str) -> "pa.Array":
+    import pyarrow as pa
+
+    try:
+        if pa.types.is_integer(field.type) and values.dtype == object:
+            return pa.array(values, from_pandas=True).cast(field.type)  # given the type, it cuts 1.5 to 1
+        if pa.types.is_list(field.type) and any(isinstance(value, str) for value in values):
+            raise TypeError("text in place of a list")  # which would become a list of letters
+        return pa.array(values, field.type, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise TableError(f"table {name!r}: column {field.name!r} has the wrong type: {error}") from error
 
 
 def check_arrow(name: str, arrow: "pa.Table") -> None:
@@ -345,7 +363,7 @@ def check_arrow(name: str, arrow: "pa.Table") -> None:
     if arrow.schema.names != expected.names or arrow.schema.types != expected.types:
         raise TableError(
             f"table {name!r} has another schema than declared (version {SCHEMA_VERSION}):\n"
-            f"found    {arrow.schema.names}\ndeclared {expected.names}\n"
+            f"found    {_describe(arrow.schema)}\ndeclared {_describe(expected)}\n"
             "Materialise the asset again to write it anew."
         )
     for column in table.columns:
@@ -356,6 +374,10 @@ def check_arrow(name: str, arrow: "pa.Table") -> None:
     distinct = keys.group_by(list(table.key)).aggregate([]).num_rows
     if distinct != arrow.num_rows:
         raise TableError(f"table {name!r}: {arrow.num_rows - distinct} rows repeat the key {table.key}")
+
+
+def _describe(schema: "pa.Schema") -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
 def from_arrow(name: str, arrow: "pa.Table") -> "pd.DataFrame":
@@ -369,7 +391,7 @@ def from_arrow(name: str, arrow: "pa.Table") -> "pd.DataFrame":
     check_arrow(name, arrow)
     integers = {pa.int64(): pd.Int64Dtype()}
     nullable = {column.name for column in find_table(name).columns if column.nullable}
-    frame = arrow.to_pandas()
+    frame: pd.DataFrame = arrow.to_pandas()
     for field in arrow.schema:
         if field.type in integers and field.name in nullable:
             frame[field.name] = arrow.column(field.name).to_pandas(types_mapper=integers.get)

@@ -1,0 +1,59 @@
+# Falx: `make help` lists the commands. Everything sets itself up in .venv; nothing else is touched.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FALX := $(BIN)/python -m commands
+.DEFAULT_GOAL := help
+.PHONY: help install demo test quick check ui curate train doctor trust clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Falx needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## create .venv and install, without running anything
+
+demo: $(VENV)/.installed  ## the whole graph on phantoms: no account, no download, no GPU
+	@FALX_PROFILE=demo $(FALX) demo
+
+test: $(VENV)/.installed-dev  ## all tests
+	$(BIN)/python -m pytest -n 2
+
+quick: $(VENV)/.installed-dev  ## the tests that are not marked slow
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: $(VENV)/.installed-dev  ## style, strict types, import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+ui: $(VENV)/.installed  ## Dagster on 127.0.0.1:3000 and MLflow on 127.0.0.1:5000; Ctrl-C ends both
+	@$(FALX) ui
+
+curate: $(VENV)/.installed  ## raw collections to splits and audit, for FALX_PROFILE
+	@$(FALX) curate
+
+train: $(VENV)/.installed  ## one training: make train RECIPE=cnn3 PROTOCOL=patient
+	@$(FALX) train --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+
+doctor: $(VENV)/.installed  ## settings, devices, disk, credentials, versions: each with its fix
+	@$(FALX) doctor
+
+trust: $(VENV)/.installed  ## pin a collection's present bytes: make trust COLLECTION=cheng_figshare
+	@$(FALX) trust --collection "$(COLLECTION)"
+
+clean:  ## remove the demo's state; other profiles keep theirs
+	rm -rf .falx/demo

@@ -1,0 +1,239 @@
+"""Group `evaluation`: predictions of every test image, figures with intervals, and the leaderboard."""
+
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.gate import GATE_INPUTS, inspect
+from assets.materials import code_version, picture, preview, result_of, table_asset
+from assets.partitions import split_grid_key
+from assets.training import specify_training
+from pipeline.atomic import write_text
+from pipeline.labels import PROTOCOLS
+from resources.lake import Lake
+from resources.raw import RawStore
+from resources.registry import registered_name
+from resources.tracking import Connection, Tracking
+from resources.trainer import Trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.training.spec import TrainingSpec
+
+GROUP = "evaluation"
+CODE = {
+    "predictions": code_version("training/prediction.py", "training/inference.py", "training/models.py"),
+    "metrics": code_version("evaluation"),
+    "leaderboard": code_version("evaluation"),
+}
+DRAWS = 2000
+
+
+def evaluation_assets(grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """All assets of the group, in the order of the flow."""
+    return [_predictions_asset(grid), _metrics_asset(grid), leaderboard]
+
+
+def _predictions_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    deps = ["model", "variants", "groups"]
+
+    @table_asset("predictions", GROUP, CODE["predictions"], deps, partitions_def=grid, pool="gpu")
+    def predictions(
+        context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore, trainer: Trainer
+    ) -> dg.MaterializeResult[Any]:
+        """Probabilities for every test image; under `patient` for its degraded variants too.
+
+        The only place that opens the test part. Under `patient` each opening is a row in the ledger.
+        """
+        import pandas as pd
+
+        name, protocol = split_grid_key(context)
+        recipe = raw_store.catalog.recipes[name]
+        specs = [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
+        inputs = [f"splits/{protocol}", "groups", *(["variants"] if protocol == "patient" else [])]
+        digest = lake.digest_inputs(inputs, {"models": [spec.model_id for spec in specs]})
+        table = f"predictions/{protocol}/{name}"
+        if not lake.is_current(table, inputs=digest, code=CODE["predictions"]):
+            frames = [predict_one(context, spec, lake, raw_store, trainer) for spec in specs]
+            lake.write(table, pd.concat(frames, ignore_index=True), inputs=digest, code=CODE["predictions"])
+        manifest, frame = lake.manifest(table), lake.read(table)
+        assert manifest is not None
+        return result_of(manifest, frame, variants=int(frame["variant"].nunique()))
+
+    return predictions
+
+
+def predict_one(
+    context: dg.AssetExecutionContext,
+    spec: "TrainingSpec",
+    lake: Lake,
+    raw_store: RawStore,
+    trainer: Trainer,
+) -> "pd.DataFrame":
+    """Predict the test part with one seed's model, in a process of its own."""
+    import pyarrow.parquet as pq
+
+    from pipeline.tables import from_arrow
+    from pipeline.training.prediction import PredictionSpec
+
+    work = Path(spec.work)
+    output = work / "predictions.parquet"
+    prediction = PredictionSpec(
+        recipe=spec.recipe,
+        protocol=spec.protocol,
+        seed=spec.seed,
+        model_id=spec.model_id,
+        split=spec.split,
+        groups=str(lake.path("groups")),
+        variants=str(lake.path("variants")) if spec.protocol == "patient" else "",
+        folders=spec.folders,
+        cache=spec.cache,
+        work=spec.work,
+        output=str(output),
+        threads=spec.threads,
+        workers=spec.workers,
+    )
+    write_text(work / "prediction.json", prediction.model_dump_json(indent=2))
+    if spec.protocol == "patient":
+        record_opening(context, spec, raw_store)
+    trainer.run(context, "predict", work / "prediction.json")
+    return from_arrow("predictions", pq.read_table(output))
+
+
+def record_opening(context: dg.AssetExecutionContext, spec: "TrainingSpec", raw_store: RawStore) -> None:
+    """Append to the ledger that the test part of `patient` was opened: when, by which model and run."""
+    import json
+    from datetime import datetime
+
+    ledger = Path(raw_store.home) / "ledger" / "openings.jsonl"
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    row = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model_id": spec.model_id,
+        "recipe": spec.recipe.name,
+        "seed": spec.seed,
+        "why": "evaluation",
+        "dagster_run": context.run.run_id,
+    }
+    with ledger.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def _metrics_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    @table_asset("metrics", GROUP, CODE["metrics"], ["predictions"], partitions_def=grid)
+    def metrics(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        raw_store: RawStore,
+        trainer: Trainer,
+        tracking: Tracking,
+    ) -> dg.MaterializeResult[Any]:
+        """Every figure of a model on its test part, each with a 95 % interval of the group bootstrap."""
+        name, protocol = split_grid_key(context)
+        recipe = raw_store.catalog.recipes[name]
+        source, table = f"predictions/{protocol}/{name}", f"metrics/{protocol}/{name}"
+        digest = lake.digest_inputs([source], {"draws": DRAWS})
+        if not lake.is_current(table, inputs=digest, code=CODE["metrics"]):
+            lake.write(table, score(lake.read(source)), inputs=digest, code=CODE["metrics"])
+        manifest, frame, predicted = lake.manifest(table), lake.read(table), lake.read(source)
+        assert manifest is not None
+        figures = draw_figures(predicted, frame)
+        specs = [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
+        with tracking.connected() as mlflow:
+            for spec in specs:
+                publish_scores(mlflow, spec, frame, figures)
+        shown = {title: picture(png, title) for title, png in figures.items()}
+        return result_of(manifest, **headline(frame), **shown, preview=dg.MetadataValue.md(preview(frame)))
+
+    return metrics
+
+
+def score(predictions: "pd.DataFrame") -> "pd.DataFrame":
+    """The metrics of every model in a predictions table."""
+    import pandas as pd
+
+    from pipeline.evaluation.metrics import score_predictions
+
+    parts = [score_predictions(rows, draws=DRAWS) for _, rows in predictions.groupby("model_id", sort=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def headline(metrics: "pd.DataFrame") -> dict[str, float]:
+    """The figures that Dagster plots across partitions: the mean over seeds of the clean ones."""
+    clean = metrics[(metrics["variant"] == "clean") & (metrics["class"] == "all")]
+    names = ["accuracy", "balanced_accuracy", "macro_f1", "miss_rate", "roc_auc"]
+    found = {name: clean.loc[clean["metric"] == name, "value"].dropna() for name in names}
+    return {f"test {name}": float(values.mean()) for name, values in found.items() if len(values)}
+
+
+def draw_figures(predictions: "pd.DataFrame", metrics: "pd.DataFrame") -> dict[str, bytes]:
+    """PNG figures of one recipe under one protocol, by name; the first seed stands for the others."""
+    from pipeline.evaluation import curves, figures
+    from pipeline.evaluation.canvas import png
+
+    first = predictions[predictions["seed"] == predictions["seed"].min()]
+    scored = metrics[metrics["seed"] == metrics["seed"].min()]
+    clean = first[first["variant"] == "clean"]
+    drawn = {
+        "confusion": figures.confusion_figure(clean),
+        "roc": figures.roc_figure(clean),
+    }
+    if (scored["variant"] != "clean").any():
+        drawn["severity"] = curves.severity_figure(scored)
+    return {name: png(figure) for name, figure in drawn.items()}
+
+
+def publish_scores(
+    mlflow: "Connection", spec: "TrainingSpec", metrics: "pd.DataFrame", figures: dict[str, bytes]
+) -> None:
+    """The test figures of one seed, into its MLflow run and its registered version."""
+    from pipeline.serving.card import read_card
+    from pipeline.serving.package import CARD
+
+    name = registered_name(spec.recipe.name, spec.protocol)
+    version = mlflow.find_version(name, spec.model_id)
+    run_id = str(mlflow.client.get_model_version(name, version).run_id)
+    own = metrics[metrics["model_id"] == spec.model_id]
+    scores = mlflow.log_scores(run_id, own, logged_model=mlflow.find_logged_model(name, version))
+    mlflow.log_files(run_id, {f"figures/{title}.png": png for title, png in figures.items()})
+    card = read_card(Path(spec.work) / "package" / CARD)
+    mlflow.update_version(name, version, card, scores)
+
+
+@table_asset("leaderboard", GROUP, CODE["leaderboard"], ["predictions", *GATE_INPUTS])
+def leaderboard(
+    context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore
+) -> dg.MaterializeResult[Any]:
+    """Recipes × protocols, each with its optimism: the score as published minus that on new patients."""
+    from pipeline.curation.gate import decide_verdict
+
+    from pipeline.evaluation.canvas import png
+    from pipeline.evaluation.leaderboard import rank_recipes, render_leaderboard_markdown, tell_optimism
+    from pipeline.evaluation.optimism import leaderboard_figure
+
+    names = find_predictions(lake, raw_store)
+    digest = lake.digest_inputs(names, {"draws": DRAWS})
+    if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
+        verdicts = {protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in PROTOCOLS}
+        frame = rank_recipes((lake.read(name) for name in names), verdicts, draws=DRAWS)
+        lake.write("leaderboard", frame, inputs=digest, code=CODE["leaderboard"])
+    manifest, frame = lake.manifest("leaderboard"), lake.read("leaderboard")
+    assert manifest is not None
+    told = "\n".join(f"- {line}" for line in tell_optimism(frame))
+    return result_of(
+        manifest,
+        leaderboard=dg.MetadataValue.md(render_leaderboard_markdown(frame)),
+        optimism=dg.MetadataValue.md(told or "no recipe has a score under `patient` yet"),
+        figure=picture(png(leaderboard_figure(frame)), "leaderboard"),
+    )
+
+
+def find_predictions(lake: Lake, raw_store: RawStore) -> list[str]:
+    """The predictions tables in the lake, of recipes that the catalog still has."""
+    wanted = [
+        f"predictions/{protocol}/{name}" for name in raw_store.catalog.recipes for protocol in PROTOCOLS
+    ]
+    return sorted(name for name in wanted if lake.manifest(name) is not None)

@@ -1,0 +1,274 @@
+"""Group `training`: one model a recipe and protocol, trained behind the gate, tracked and registered."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.gate import GATE_INPUTS, pass_gate
+from assets.materials import OWNER, code_version
+from assets.partitions import split_grid_key
+from pipeline.atomic import write_text
+from pipeline.digests import digest_json
+from pipeline.labels import PROTOCOLS
+from pipeline.recipe import Recipe
+from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
+from resources.lake import Lake
+from resources.raw import RawStore
+from resources.registry import registered_name
+from resources.tracking import Tracking
+from resources.trainer import Trainer
+
+if TYPE_CHECKING:
+    from pipeline.serving.card import ModelCard
+    from resources.tracking import Connection
+
+GROUP = "training"
+CODE = code_version("training", "recipe.py", "imaging")
+SPLITS = [dg.AssetKey(["splits", protocol]) for protocol in PROTOCOLS]
+
+
+def model_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset `model`, one partition a recipe and protocol."""
+
+    @dg.asset(
+        partitions_def=grid,
+        group_name=GROUP,
+        deps=[*SPLITS, *GATE_INPUTS],
+        owners=[OWNER],
+        kinds={"pytorch", "mlflow"},
+        tags={"falx/stage": "training"},
+        code_version=CODE,
+        pool="gpu",
+    )
+    def model(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        raw_store: RawStore,
+        trainer: Trainer,
+        tracking: Tracking,
+    ) -> dg.MaterializeResult[Any]:
+        """A trained network: best checkpoint, history, MLflow run and registered version.
+
+        Training is its own process. A run that was killed continues from its last finished epoch, under the
+        same MLflow run. Behind a leaking `patient` split it does not start at all.
+        """
+        name, protocol = split_grid_key(context)
+        recipe = raw_store.catalog.recipes[name]
+        gate = pass_gate(lake, protocol)
+        shown: dict[str, Any] = {}
+        with tracking.connected() as mlflow:
+            for seed in recipe.seeds:
+                spec = specify_training(recipe, protocol, seed, lake, raw_store, trainer)
+                shown |= train_one(context, spec, gate, trainer, mlflow, lake)
+        return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(str(shown["model id"])))
+
+    return model
+
+
+def specify_training(
+    recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
+) -> TrainingSpec:
+    """Everything that a training is, with the id that its content gives it."""
+    data_digest = lake.digest(f"splits/{protocol}")
+    degradations = raw_store.catalog.degradations if recipe.augment.degrade else {}
+    identity = {
+        "recipe": recipe.model_dump(mode="json", exclude=set(PROSE)),
+        "protocol": protocol,
+        "seed": seed,
+        "data": data_digest,
+        "degradations": {name: entry.model_dump() for name, entry in degradations.items()},
+        "code": CODE,
+    }
+    model_id = digest_json(identity)[:24]
+    return TrainingSpec(
+        recipe=recipe,
+        protocol=protocol,
+        seed=seed,
+        split=str(lake.path(f"splits/{protocol}")),
+        folders={name: str(folder) for name, folder in raw_store.folders().items()},
+        cache=str(raw_store.cache_root),
+        work=str(work_folder(raw_store, recipe.name, protocol, seed, model_id)),
+        device=trainer.device,
+        threads=trainer.threads,
+        workers=trainer.workers,
+        degradations=dict(degradations),
+        data_digest=data_digest,
+        model_id=model_id,
+    )
+
+
+def work_folder(raw_store: RawStore, recipe: str, protocol: str, seed: int, model_id: str) -> Path:
+    """Where one training keeps its checkpoints, history and result."""
+    return Path(raw_store.home) / "models" / recipe / protocol / f"seed-{seed}" / model_id[:12]
+
+
+def train_one(
+    context: dg.AssetExecutionContext,
+    spec: TrainingSpec,
+    gate: str,
+    trainer: Trainer,
+    mlflow: "Connection",
+    lake: Lake,
+) -> dict[str, Any]:
+    """Train one seed to its end, log and register it; returns metadata. Done already, it only looks."""
+    work = Path(spec.work)
+    write_text(work / "spec.json", spec.model_dump_json(indent=2))
+    with mlflow.run(
+        run_key(spec),
+        f"{spec.recipe.name} · {spec.protocol} · seed {spec.seed}",
+        params=describe_params(spec),
+        tags=describe_tags(context, spec, gate),
+        description=describe_run(spec, gate),
+    ) as run:
+        if run.resumed and not run.finished:
+            context.log.info(f"continuing MLflow run {run.run_id}")
+        if not (work / "result.json").is_file():
+            trainer.run(context, "train", work / "spec.json", tracking_uri=mlflow.uri, run_id=run.run_id)
+        result = TrainingResult.model_validate_json((work / "result.json").read_bytes())
+        if not run.finished:
+            log_training(mlflow, run.run_id, spec, result, lake)
+        version = register(mlflow, run.run_id, spec, result, gate)
+    return describe_result(spec, result, gate) | {
+        "MLflow run": dg.MetadataValue.url(mlflow.run_url(run.run_id)),
+        "registered model": dg.MetadataValue.url(
+            mlflow.model_url(registered_name(spec.recipe.name, spec.protocol), version)
+        ),
+    }
+
+
+def run_key(spec: TrainingSpec) -> str:
+    """What makes two MLflow runs the same: recipe, protocol, seed and model id."""
+    return f"{spec.recipe.name}/{spec.protocol}/seed-{spec.seed}/{spec.model_id}"
+
+
+def describe_params(spec: TrainingSpec) -> Mapping[str, str]:
+    """The recipe as MLflow params, `group/key`."""
+    from pipeline.training.spec import flatten
+
+    fields = flatten(spec.recipe.model_dump(mode="json", exclude=set(PROSE) | {"name"}))
+    shown = {key.replace(".", "/"): str(value) for key, value in fields.items()}
+    return shown | {"protocol": spec.protocol, "seed": str(spec.seed)}
+
+
+def describe_tags(context: dg.AssetExecutionContext, spec: TrainingSpec, gate: str) -> Mapping[str, str]:
+    """Tags to filter runs by, and the way back to Dagster."""
+    return {
+        "recipe": spec.recipe.name,
+        "protocol": spec.protocol,
+        "seed": str(spec.seed),
+        "gate": gate,
+        "model_id": spec.model_id,
+        "data_digest": spec.data_digest[:32],
+        "dagster.run_id": context.run.run_id,
+        "dagster.asset": context.asset_key.to_user_string(),
+    }
+
+
+def describe_run(spec: TrainingSpec, gate: str) -> str:
+    """The text at the head of the run's page in MLflow."""
+    claim = (
+        "No picture and no patient crosses this split: its score is one to stand behind."
+        if spec.protocol == "patient"
+        else "Copies and patients cross this split; read its score beside the one under `patient`."
+    )
+    return (
+        f"**{spec.recipe.title}** under `{spec.protocol}`, seed {spec.seed}. {claim}\n\n"
+        f"Gate: {gate}.\n\nResearch software, not a medical device."
+    )
+
+
+def log_training(
+    mlflow: "Connection", run_id: str, spec: TrainingSpec, result: TrainingResult, lake: Lake
+) -> None:
+    """The data, the recipe, the history and its figure, as parts of the MLflow run."""
+    import json
+
+    from pipeline.evaluation.canvas import png
+    from pipeline.evaluation.curves import history_figure
+
+    work = Path(spec.work)
+    history = [json.loads(line) for line in (work / "history.jsonl").read_text().splitlines()]
+    title = f"{spec.recipe.name}, {spec.protocol}, seed {spec.seed}"
+    mlflow.log_data(
+        run_id,
+        select_rows(lake, spec),
+        name=spec.protocol,
+        digest=spec.data_digest[:32],
+        source=f"lake/splits/{spec.protocol}.parquet",
+    )
+    mlflow.log_files(
+        run_id,
+        {
+            "recipe.json": spec.recipe.model_dump_json(indent=2),
+            "history.jsonl": work / "history.jsonl",
+            "result.json": work / "result.json",
+            "figures/training.png": png(history_figure(history, title=title, best_epoch=result.best_epoch)),
+        },
+    )
+
+
+def select_rows(lake: Lake, spec: TrainingSpec) -> Any:
+    """The rows of the split that belong to the recipe's collections."""
+    split = lake.read(f"splits/{spec.protocol}")
+    wanted = spec.recipe.data.collections
+    return split[split["collection"].isin(wanted)] if wanted else split
+
+
+def register(mlflow: "Connection", run_id: str, spec: TrainingSpec, result: TrainingResult, gate: str) -> str:
+    """Package the best checkpoint and register it once; the same model again gives the same version."""
+    from pipeline.serving.package import write_package
+
+    work = Path(spec.work)
+    card = write_package(work / "package", work, spec.recipe, write_model_card(spec, result, gate))
+    return mlflow.register(run_id, work / "package", card)
+
+
+def write_model_card(spec: TrainingSpec, result: TrainingResult, gate: str) -> "ModelCard":
+    """The contract of a trained model, before it is packaged."""
+    from pipeline.serving.card import write_card
+
+    return write_card(
+        spec.recipe,
+        protocol=spec.protocol,
+        seed=spec.seed,
+        model_id=spec.model_id,
+        data_digest=spec.data_digest[:32],
+        gate=gate,
+        val=result.val,
+    )
+
+
+def describe_result(spec: TrainingSpec, result: TrainingResult, gate: str) -> dict[str, Any]:
+    """Metadata of a trained model; numbers as bare floats, so that Dagster plots them across partitions."""
+    import json
+
+    from pipeline.evaluation.canvas import sparkline_svg
+
+    lines = (Path(spec.work) / "history.jsonl").read_text().splitlines()
+    curve = sparkline_svg([json.loads(line)["val_macro_f1"] for line in lines])
+    reasons = "\n".join(f"- {name}: {why}" for name, why in result.why.items())
+    return {
+        "val macro-F1": float(result.val["macro_f1"]),
+        "val accuracy": float(result.val["accuracy"]),
+        "val loss": float(result.val["loss"]),
+        "best epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "parameters": result.parameters,
+        "training images": result.n_train,
+        "validation images": result.n_val,
+        "gate": gate,
+        "model id": spec.model_id,
+        "device": f"{result.device}, {result.precision}",
+        "why": dg.MetadataValue.md(reasons),
+        "val macro-F1 by epoch": inline_svg(curve, "val macro-F1 by epoch"),
+        "work folder": dg.MetadataValue.path(spec.work),
+    }
+
+
+def inline_svg(svg: str, caption: str) -> dg.MarkdownMetadataValue:
+    """An SVG of a few hundred characters, small enough that Dagster shows it without a click."""
+    from urllib.parse import quote
+
+    return dg.MetadataValue.md(f"![{caption}](data:image/svg+xml,{quote(svg)})")

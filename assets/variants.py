@@ -1,0 +1,70 @@
+"""Group `variants`: the test images of `patient`, degraded as poor scanners would degrade them."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.materials import code_version, picture, result_of, table_asset
+from resources.lake import Lake
+from resources.raw import RawStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP = "variants"
+CODE = code_version("imaging/degrade.py", "imaging/variants.py", "imaging/cache.py", "imaging/decode.py")
+SIZE = 224
+
+
+class VariantsConfig(dg.Config):
+    """How many test images are degraded."""
+
+    limit: int | None = None
+    """At most this many images a label, drawn by content; null takes all."""
+
+
+@table_asset("variants", GROUP, CODE, [dg.AssetKey(["splits", "patient"])])
+def variants(
+    context: dg.AssetExecutionContext, config: VariantsConfig, lake: Lake, raw_store: RawStore
+) -> dg.MaterializeResult[Any]:
+    """Every test image of `patient` under each degradation at five severities, as PNG in Parquet.
+
+    Open it with `datasets.load_dataset("parquet", data_files=…)`: the column `image` shows as pictures.
+    """
+    from pipeline.imaging.cache import open_cache
+    from pipeline.imaging.variants import make_variants
+
+    degradations = raw_store.catalog.degradations
+    settings = {name: entry.model_dump() for name, entry in degradations.items()}
+    digest = lake.digest_inputs(["splits/patient"], {"size": SIZE, "limit": config.limit, **settings})
+    if not lake.is_current("variants", inputs=digest, code=CODE):
+        split = lake.read("splits/patient")
+        test = split[split["split"] == "test"]
+        cache = open_cache(
+            test, raw_store.folders(), size=SIZE, root=raw_store.cache_root, workers=raw_store.workers
+        )
+        frames = make_variants(split, cache, degradations, size=SIZE, limit=config.limit)
+        lake.write_stream("variants", frames, inputs=digest, code=CODE)
+    manifest = lake.manifest("variants")
+    assert manifest is not None
+    sheet = picture(draw_example(lake), "one test image under each degradation, severity 1 to 5")
+    return result_of(manifest, example=sheet)
+
+
+def draw_example(lake: Lake) -> bytes:
+    """Contact sheet of the first test image: a row a degradation, a column a severity."""
+    from pipeline.imaging.decode import decode_image
+    from pipeline.imaging.sheets import draw_sheet
+
+    rows = _first_image(lake)
+    pixels = [decode_image(cell["bytes"]).pixels for cell in rows["image"]]
+    captions = [f"{row.degradation} {row.severity}" for row in rows.itertuples()]
+    return draw_sheet(pixels, captions, columns=5, tile=112)
+
+
+def _first_image(lake: Lake) -> "pd.DataFrame":
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(lake.path("variants"))
+    frame = next(file.iter_batches(batch_size=256)).to_pandas()
+    return frame[frame["image_id"] == frame["image_id"].iloc[0]]

@@ -1,0 +1,82 @@
+"""The commands behind `make`: demo, curate, train, ui, doctor, trust. `falx <command> --help` says more."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from pipeline.errors import FalxError
+from pipeline.labels import PROTOCOLS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 an error that is explained, 130 interrupted."""
+    parsed = _build_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except FalxError as error:
+        sys.stderr.write(f"\n{type(error).__name__}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; run the same command again to go on\n")
+        return 130
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="falx", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("demo", _demo, "the whole graph on phantoms, to trained models and their optimism")
+    add("curate", _curate, "raw collections to splits and audit, for the profile of the settings")
+    train = add("train", _train, "one recipe under one protocol: train, register, predict, score")
+    train.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    train.add_argument("--protocol", required=True, choices=PROTOCOLS, help="how the test set is chosen")
+    add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
+    add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
+    trust = add("trust", _trust, "accept the present bytes of a raw collection as the ones to verify")
+    trust.add_argument("--collection", required=True, help="a file name in catalog/datasets, without .yaml")
+    return parser
+
+
+def _demo(_parsed: argparse.Namespace) -> int:
+    from commands.demo import run_demo
+
+    return run_demo()
+
+
+def _curate(_parsed: argparse.Namespace) -> int:
+    from commands.work import run_curation
+
+    return run_curation()
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    from commands.work import run_training
+
+    return run_training(parsed.recipe, parsed.protocol)
+
+
+def _ui(_parsed: argparse.Namespace) -> int:
+    from commands.ui import serve_ui
+
+    return serve_ui()
+
+
+def _doctor(_parsed: argparse.Namespace) -> int:
+    from commands.doctor import run_doctor
+
+    return run_doctor()
+
+
+def _trust(parsed: argparse.Namespace) -> int:
+    from commands.work import trust_collection
+
+    return trust_collection(parsed.collection)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

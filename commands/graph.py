@@ -1,0 +1,132 @@
+"""Running the graph from the command line: what is missing or stale, as runs of the persistent instance."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from pipeline.errors import FalxError
+from resources.instance import free_dead_slots, name_process
+from resources.lake import Lake
+from resources.raw import RawStore
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one job did: assets that were materialised, assets that were current, and seconds."""
+
+    job: str
+    partition: str
+    made: list[str]
+    reused: list[str]
+    seconds: float
+
+    def describe(self) -> str:
+        """One line for a person."""
+        name = f"{self.job} {self.partition}".strip()
+        if not self.made:
+            return f"{name}: unchanged, {len(self.reused)} assets reused, nothing materialised"
+        reused = f", {len(self.reused)} reused" if self.reused else ""
+        return f"{name}: {len(self.made)} assets materialised{reused} in {self.seconds:.0f} s"
+
+
+class RunFailedError(FalxError):
+    """A run ended with an error; the message carries the first failed step's own words."""
+
+
+@dataclass
+class Graph:
+    """The definitions beside an instance that remembers what was materialised."""
+
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+    lake: Lake
+    raw_store: RawStore
+    command: str
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def recover(self) -> list[str]:
+        """Mark runs whose process was killed as failed and free their slots; returns their run ids."""
+        return free_dead_slots(self.instance)
+
+    def refresh(
+        self, job: str, partition: dg.MultiPartitionKey | None = None, *, force: bool = False
+    ) -> Outcome:
+        """Materialise what is missing or stale among the assets of a job.
+
+        Raises:
+            RunFailedError: the run failed.
+        """
+        start = time.monotonic()
+        keys = self._ordered(job)
+        stale = keys if force else self._with_downstream(self._find_stale(keys, partition), keys)
+        if stale:
+            self._run(job, stale, partition)
+        names = {key: key.to_user_string() for key in keys}
+        outcome = Outcome(
+            job,
+            str(partition or ""),
+            [names[key] for key in stale],
+            [names[key] for key in keys if key not in stale],
+            time.monotonic() - start,
+        )
+        self.outcomes.append(outcome)
+        return outcome
+
+    def _ordered(self, job: str) -> list[dg.AssetKey]:
+        selected = self.defs.resolve_job_def(job).asset_layer.selected_asset_keys
+        return [key for key in self.defs.resolve_asset_graph().toposorted_asset_keys if key in selected]
+
+    def _find_stale(self, keys: Iterable[dg.AssetKey], partition: str | None) -> set[dg.AssetKey]:
+        # Dagster's own staleness (code and data versions); it has no public Python API in 1.13.
+        from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+        from dagster._core.loader import LoadingContextForTest
+
+        loading = LoadingContextForTest(self.instance)
+        resolver = CachingStaleStatusResolver(self.instance, self.defs.resolve_asset_graph(), loading)
+        return {
+            key
+            for key in keys
+            if resolver.get_status(key, partition) is not StaleStatus.FRESH or self._is_lost(key, partition)
+        }
+
+    def _is_lost(self, key: dg.AssetKey, partition: str | None) -> bool:
+        """Whether what was materialised is gone from the disk, whatever the event log says."""
+        collection = self.raw_store.catalog.collections.get(key.path[-1])
+        if key.path[0] == "raw" and collection:
+            return not self.raw_store.is_settled(collection)
+        parts = [*key.path]
+        if partition is not None:
+            assert isinstance(partition, dg.MultiPartitionKey)
+            parts += [partition.keys_by_dimension["protocol"], partition.keys_by_dimension["recipe"]]
+        return key.path != ["model"] and self.lake.manifest("/".join(parts)) is None
+
+    def _with_downstream(self, stale: set[dg.AssetKey], keys: list[dg.AssetKey]) -> list[dg.AssetKey]:
+        graph = self.defs.resolve_asset_graph()
+        chosen = set(stale)
+        for key in keys:
+            node = graph.get(key)
+            if chosen & node.parent_keys or chosen & set(node.execution_set_asset_keys):
+                chosen.add(key)
+        for key in list(chosen):
+            chosen |= set(graph.get(key).execution_set_asset_keys)
+        return [key for key in keys if key in chosen]
+
+    def _run(self, job: str, keys: list[dg.AssetKey], partition: dg.MultiPartitionKey | None) -> None:
+        result = self.defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            asset_selection=keys,
+            partition_key=partition,
+            raise_on_error=False,
+            tags={"falx/process": name_process(), "falx/command": self.command},
+        )
+        if result.success:
+            return
+        failures = [event for event in result.all_events if event.is_step_failure]
+        words = failures[0].step_failure_data.error_display_string if failures else "no step failed"
+        step = failures[0].step_key if failures else job
+        raise RunFailedError(
+            f"run {result.run_id} failed at {step}:\n{words}\n"
+            f"See it in the UI: `make ui`, then Runs; mend the cause and run the same command again."
+        )

@@ -1,0 +1,105 @@
+"""`make curate`, `make train`, and what all commands that run the graph share."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from commands.graph import Graph
+from pipeline.errors import CatalogError, SettingsError
+from resources.instance import open_instance
+from resources.settings import Settings, claim_home, load_settings
+
+
+def say(text: str = "") -> None:
+    """Print a line for a person, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def open_graph(command: str) -> Iterator[tuple[Graph, Settings]]:
+    """The graph of the present settings on its persistent instance, with MLflow reachable.
+
+    Raises:
+        SettingsError: the settings or the home cannot be used.
+        TrackingError: no MLflow server can be reached or started.
+    """
+    settings = load_settings()
+    claim_home(settings.home, settings.profile)
+    with open_instance(settings.home) as instance:
+        import definitions
+        from resources.connect import connect_resources
+
+        resources = connect_resources(settings)
+        graph = Graph(definitions.defs, instance, resources["lake"], resources["raw_store"], command)  # type: ignore[arg-type]
+        say(f"profile {settings.profile}, state in {settings.home}")
+        for run_id in graph.recover():
+            say(f"run {run_id[:8]} was killed earlier: marked as failed, its slot is free again")
+        yield graph, settings
+
+
+def run_curation() -> int:
+    """Raw collections to splits, audit and variants; prints the audit."""
+    from pipeline.curation.audit import render_audit
+
+    with open_graph("make curate") as (graph, _settings):
+        say(graph.refresh("curate").describe())
+        say(render_audit(graph.lake.read("audit")))
+    return 0
+
+
+def run_training(recipe: str, protocol: str) -> int:
+    """One recipe under one protocol, and the leaderboard anew; prints it."""
+    from assets.partitions import grid_key
+    from pipeline.evaluation.leaderboard import render_leaderboard
+
+    with open_graph("make train") as (graph, settings):
+        known = graph.raw_store.catalog.recipes
+        if recipe not in known:
+            raise CatalogError([f"RECIPE={recipe}: no such recipe; known: {', '.join(known)}"])
+        if settings.profile not in known[recipe].profiles:
+            say(
+                f"note: {recipe} is meant for {', '.join(known[recipe].profiles)}, not for {settings.profile}"
+            )
+        say(graph.refresh("curate").describe())
+        with tracking_server(graph, settings):
+            say(graph.refresh("train", grid_key(recipe, protocol)).describe())
+            say(graph.refresh("compare").describe())
+        say(render_leaderboard(graph.lake.read("leaderboard")))
+    return 0
+
+
+@contextmanager
+def tracking_server(_graph: Graph, settings: Settings) -> Iterator[str]:
+    """One MLflow server for all runs of a command, so that each run need not start its own."""
+    from resources.mlflow_server import running_server
+
+    if settings.mlflow_uri:
+        yield settings.mlflow_uri
+        return
+    with running_server(settings.home) as uri:
+        yield uri
+
+
+def trust_collection(name: str) -> int:
+    """Pin the present bytes of a collection in the lock file, in place of those pinned before.
+
+    Raises:
+        SettingsError: no such collection is in place.
+    """
+    from pipeline.lock import forget, measure_folder, trust_or_verify
+    from resources.connect import connect_resources
+    from resources.raw import RawStore
+
+    settings = load_settings()
+    claim_home(settings.home, settings.profile)
+    store = connect_resources(settings)["raw_store"]
+    assert isinstance(store, RawStore)
+    folders = store.folders()
+    if name not in folders:
+        raise SettingsError(f"COLLECTION={name}: not in place; in place: {', '.join(folders) or 'none'}")
+    entry = measure_folder(folders[name], store.catalog.collections[name])
+    forget(store.lock_path, name)
+    trust_or_verify(store.lock_path, name, entry)
+    say(f"{name}: {entry.files} files, {entry.bytes / 1e6:.1f} MB, digest {entry.digest[:16]} pinned")
+    return 0

@@ -1,0 +1,120 @@
+"""Whose head an image shows: by its own record, or as a copy of a reference slice."""
+
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.catalog import Collection
+from pipeline.errors import TableError
+from pipeline.tables import find_table
+
+Box = tuple[float, float, float, float]
+NO_BOX = (None, None, None, None)
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """What the reference says of one of its images."""
+
+    image_id: str
+    patient_id: str | None
+    label: str | None
+    box: Box | None
+
+
+def find_patients(
+    pictures: pd.DataFrame,
+    images: pd.DataFrame,
+    records: pd.DataFrame,
+    collections: Mapping[str, Collection],
+) -> pd.DataFrame:
+    """The table `patients`: every image with its patient, where one is known.
+
+    An image whose bytes a record describes has its patient from that record. An image that shows the same
+    picture inherits patient, label and box: of the slice that it was proven against, else of the picture's
+    slice with the smallest image_id. The box is mapped into the copy's own pixels: `box_x` becomes 1 − x
+    where the copy is mirrored against the slice, `box_y` becomes 1 − y where it is upside down; fractions
+    of width and height do not change with scale. Row order does not matter.
+
+    Args:
+        pictures: table `pictures`.
+        images: table `images`.
+        records: table `records`, what reference collections say of their slices.
+        collections: the catalog, for each collection's `patient_suffix`.
+
+    Raises:
+        TableError: a record names a file that no image has, or a collection that the catalog lacks.
+    """
+    slices = _read_slices(images, records, collections)
+    shown = pictures.set_index("image_id")
+    by_picture: dict[str, list[str]] = {}
+    for image_id in sorted(slices):
+        by_picture.setdefault(str(shown.at[image_id, "picture_id"]), []).append(image_id)
+    rows = []
+    for row in pictures.sort_values("image_id").to_dict("records"):
+        image_id = row["image_id"]
+        known = by_picture.get(row["picture_id"], [])
+        if image_id in slices:
+            rows.append(_describe(image_id, "record", slices[image_id], slices[image_id].box))
+        elif known:
+            source = slices[row["joined_to"] if row["joined_to"] in slices else known[0]]
+            other = shown.loc[source.image_id]
+            mirrored = bool(row["mirrored"]) != bool(other["mirrored"])
+            flipped = bool(row["flipped"]) != bool(other["flipped"])
+            rows.append(_describe(image_id, "copy", source, turn_box(source.box, mirrored, flipped)))
+        else:
+            rows.append((image_id, None, "unknown", None, None, *NO_BOX))
+    return pd.DataFrame(rows, columns=find_table("patients").names)
+
+
+def merge_suffix(patient: str, suffix: str | None) -> str:
+    """A patient id without the suffix that marks a repeat scan; the id itself if nothing would be left."""
+    return (re.sub(suffix, "", patient) if suffix else patient) or patient
+
+
+def turn_box(box: Box | None, mirrored: bool, flipped: bool) -> Box | None:
+    """A box (centre x, centre y, width, height; fractions) as a mirrored or flipped copy shows it."""
+    if box is None:
+        return None
+    x, y, width, height = box
+    return (1 - x if mirrored else x, 1 - y if flipped else y, width, height)
+
+
+def _read_slices(
+    images: pd.DataFrame, records: pd.DataFrame, collections: Mapping[str, Collection]
+) -> dict[str, _Slice]:
+    """Reference slices by image_id; of byte-identical slices the first by path speaks."""
+    members = {
+        (member["collection"], member["path"]): (row["image_id"], member["label"])
+        for row in images.to_dict("records")
+        for member in row["members"]
+    }
+    slices: dict[str, _Slice] = {}
+    for record in records.sort_values(["collection", "path"]).to_dict("records"):
+        collection, path = record["collection"], record["path"]
+        if collection not in collections or (collection, path) not in members:
+            raise TableError(
+                f"the record of {collection}/{path} belongs to no image of a known collection; "
+                "materialise files, records and images again, in one run"
+            )
+        image_id, label = members[collection, path]
+        patient = None
+        if isinstance(record["patient"], str):
+            stem = merge_suffix(record["patient"], collections[collection].patient_suffix)
+            patient = f"{collection}:{stem}"
+        slices.setdefault(
+            image_id, _Slice(image_id, patient, label if isinstance(label, str) else None, _read_box(record))
+        )
+    return slices
+
+
+def _read_box(record: Mapping[Hashable, Any]) -> Box | None:
+    x, y, width, height = (float(record[f"box_{side}"]) for side in "xywh")
+    return None if pd.isna(x + y + width + height) else (x, y, width, height)
+
+
+def _describe(image_id: str, source: str, slice_: _Slice, box: Box | None) -> tuple[object, ...]:
+    return (image_id, slice_.patient_id, source, slice_.image_id, slice_.label, *(box or NO_BOX))

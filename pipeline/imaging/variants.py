@@ -1,0 +1,101 @@
+"""Degraded copies of the test images, as rows of the `variants` table, in bounded memory."""
+
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.catalog import Degradation
+from pipeline.digests import seed_for
+from pipeline.errors import TableError
+from pipeline.imaging.cache import ImageCache
+from pipeline.imaging.degrade import degrade
+from pipeline.tables import find_table
+
+SEVERITIES = (1, 2, 3, 4, 5)
+FRAME_ROWS = 512
+
+
+def make_variants(
+    split: pd.DataFrame,
+    cache: ImageCache,
+    degradations: Mapping[str, Degradation],
+    *,
+    size: int,
+    limit: int | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Degrade every test image by every kind at every severity.
+
+    Args:
+        split: table `splits` of one protocol; rows with split `test` count.
+        cache: holds the test images at `size` pixels.
+        degradations: kinds by name.
+        size: side of the images, pixels.
+        limit: at most so many images a label, the first by a digest of their content, so that further
+            images elsewhere change nothing; null takes all.
+
+    Yields:
+        Frames of table `variants`, at most `FRAME_ROWS` rows each, together sorted by the table's key. A
+        row's seed is `seed_for("variant", image_id, degradation, severity)`; its picture is an 8-bit grey
+        PNG, a function of image, kind, severity and seed alone. Without test images there is no frame.
+
+    Raises:
+        TableError: the cache has another size, lacks an image, or a test image has no label.
+    """
+    if cache.size != size:
+        raise TableError(
+            f"the image cache holds {cache.size} pixels a side and variants of {size} were asked for; "
+            f"open the cache with size={size}"
+        )
+    labels = choose_images(split, limit=limit)
+    kinds = [degradations[name] for name in sorted(degradations)]
+    step = max(1, FRAME_ROWS // max(1, len(kinds) * len(SEVERITIES)))
+    for first in range(0, len(labels), step):
+        part = labels.iloc[first : first + step]
+        frame = _degrade_part(part, cache, kinds)
+        for start in range(0, len(frame), FRAME_ROWS):
+            yield frame.iloc[start : start + FRAME_ROWS].reset_index(drop=True)
+
+
+def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Series[str]":
+    """Labels of the test images, by image_id and sorted by it; at most `limit` a label, by content.
+
+    Raises:
+        TableError: a test image has no label, or two.
+    """
+    test = split.loc[split["split"] == "test", ["image_id", "label"]].drop_duplicates()
+    for image_ids, fault in (
+        (test.loc[test["label"].isna(), "image_id"], "have no label"),
+        (test.loc[test["image_id"].duplicated(), "image_id"], "have two labels"),
+    ):
+        if len(image_ids):
+            raise TableError(f"{len(image_ids)} test images {fault}, the first is {image_ids.iloc[0]!r}")
+    if limit is not None:
+        order = test["image_id"].map(lambda image_id: seed_for("variant", image_id))
+        test = test.loc[order.sort_values(kind="stable").index].groupby("label").head(limit)
+    return test.set_index("image_id")["label"].sort_index()
+
+
+def _degrade_part(labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degradation]) -> pd.DataFrame:
+    image_ids = labels.index.tolist()
+    images = torch.from_numpy(cache.read(image_ids)).float().div_(255)[:, None]
+    rows = []
+    for kind in kinds:
+        for severity in SEVERITIES:
+            seeds = [seed_for("variant", image_id, kind.name, severity) for image_id in image_ids]
+            degraded = degrade(images, kind, severity, seeds).mul_(255).round_().to(torch.uint8)
+            for image_id, label, seed, plane in zip(
+                image_ids, labels, seeds, degraded.numpy()[:, 0], strict=True
+            ):
+                rows.append(
+                    (image_id, label, kind.name, severity, seed, {"bytes": _encode_png(plane), "path": None})
+                )
+    table = find_table("variants")
+    return pd.DataFrame(rows, columns=table.names).sort_values(list(table.key), ignore_index=True)
+
+
+def _encode_png(plane: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
+    encoded = cv2.imencode(".png", plane)[1]
+    return bytes(encoded.tobytes())

@@ -1,0 +1,105 @@
+"""The images of a training, in memory; which of them make a batch is a function of (seed, epoch) alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+
+from pipeline.digests import seed_for
+from pipeline.errors import TrainingError
+from pipeline.imaging.cache import ImageCache, open_cache
+from pipeline.labels import LABELS
+from pipeline.tables import from_arrow
+from pipeline.training.spec import TrainingSpec
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of one split.
+
+    Args:
+        images: uint8 [n, size, size], grey.
+        labels: int64 [n], index into `LABELS`.
+        image_ids: n of them; one can come twice, with the label of its file.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    image_ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def to(self, device: str) -> "Part":
+        """The same images, held on a device: one copy, not one a batch."""
+        return Part(self.images.to(device), self.labels.to(device), self.image_ids)
+
+
+def load_parts(spec: TrainingSpec) -> tuple[Part, Part]:
+    """The train and the val part of a training, in an order that depends on content alone.
+
+    Raises:
+        TrainingError: the split table is missing, a part is empty, or train lacks a class.
+        SourceError: a raw file is no longer the one that the table names.
+    """
+    rows = select_rows(spec)
+    folders = {name: Path(folder) for name, folder in spec.folders.items()}
+    size, root = spec.recipe.input.size, Path(spec.cache)
+    cache = open_cache(rows, folders, size=size, root=root, workers=spec.workers)
+    train, val = (_take_part(rows[rows["split"] == name], cache) for name in ("train", "val"))
+    return train, val
+
+
+def _take_part(rows: pd.DataFrame, cache: ImageCache) -> Part:
+    ids = tuple(rows["image_id"])
+    labels = torch.tensor([LABELS.index(label) for label in rows["label"]])
+    return Part(torch.from_numpy(cache.read(ids)), labels, ids)
+
+
+def select_rows(spec: TrainingSpec) -> pd.DataFrame:
+    """The rows of the split table that are trained on or validated on, sorted by image, label and place.
+
+    Raises:
+        TrainingError: the table is missing, a part is empty, or train lacks a class.
+    """
+    path = Path(spec.split)
+    if not path.is_file():
+        raise TrainingError(f"there is no split table at {path}; materialise splits/{spec.protocol} first")
+    rows = from_arrow("splits", pq.read_table(path))
+    wanted = spec.recipe.data.collections or tuple(sorted(rows["collection"].unique()))
+    rows = rows[rows["collection"].isin(wanted) & rows["split"].isin(["train", "val"])]
+    _check_rows(rows, spec, wanted)
+    return rows.sort_values(["image_id", "label", "collection", "path"], ignore_index=True)
+
+
+def _check_rows(rows: pd.DataFrame, spec: TrainingSpec, wanted: tuple[str, ...]) -> None:
+    where = f"recipe {spec.recipe.name!r} under {spec.protocol!r} (collections: {', '.join(wanted)})"
+    fix = "add collections to data.collections or to the profile, or split again"
+    for name in ("train", "val"):
+        if not (rows["split"] == name).any():
+            raise TrainingError(f"{where} has no {name} image; {fix}")
+    found = set(rows.loc[rows["split"] == "train", "label"])
+    missing = [label for label in LABELS if label not in found]
+    if missing:
+        raise TrainingError(f"{where} has no train image of {', '.join(missing)}; {fix}")
+
+
+def order_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """Indices of each batch of an epoch: every image once, shuffled by (seed, epoch).
+
+    The batches are as few as `batch_size` allows and as even as can be, so that no last batch is too small
+    for batch norm.
+    """
+    generator = torch.Generator().manual_seed(seed_for(seed, "order", epoch))
+    order = torch.randperm(count, generator=generator).numpy()
+    yield from np.array_split(order, -(-count // batch_size))
+
+
+def weigh_classes(labels: torch.Tensor) -> torch.Tensor:
+    """float32 [4]: n / (classes × n of the class), scikit-learn's `balanced`; every class must occur."""
+    counts = torch.bincount(labels, minlength=len(LABELS))
+    return (len(labels) / (len(LABELS) * counts)).float()

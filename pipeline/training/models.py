@@ -1,0 +1,185 @@
+"""From a recipe to a network: a backbone that gives features, and a head that gives four logits.
+
+Shapes: n images, c channels, h × w pixels, f features.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pipeline.errors import TrainingError
+from pipeline.labels import LABELS
+from pipeline.recipe import ModelSpec, Recipe
+from pipeline.training.backbones import create_timm
+from pipeline.training.weights import check_weights, is_path, load_file_into, load_timm_file
+
+
+class Network(nn.Module):
+    """Backbone and head; frozen layers keep their weights and their batch statistics.
+
+    Input float [n, c, h, w], already brought to scale by `pipeline.training.inputs.normalise`;
+    output logits [n, classes], in the order of `pipeline.labels.LABELS`.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits [n, classes] of normalised images [n, c, h, w]."""
+        logits: torch.Tensor = self.head(self.backbone(images))
+        return logits
+
+    def freeze(self, share: float) -> None:
+        """Stop the first `share` of the backbone's layers from training, in the order of their definition.
+
+        A layer is a module that holds parameters of its own. Frozen batch norms also keep the running
+        mean and variance that came with their weights, as Keras does.
+        """
+        layers = [module for module in self.backbone.modules() if list(module.parameters(recurse=False))]
+        self._frozen = tuple(layers[: round(share * len(layers))])
+        for layer in self._frozen:
+            layer.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Network":
+        """As usual, except that frozen layers stay in evaluation mode."""
+        super().train(mode)
+        for layer in self._frozen:
+            layer.eval()
+        return self
+
+
+class GlobalMean(nn.Module):
+    """Mean over height and width: [n, f, h, w] -> [n, f]."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Average each feature map."""
+        return features.mean((2, 3))
+
+
+class Residual(nn.Module):
+    """Two 3 × 3 convolutions with batch norm beside a skip (He et al. 2016, arXiv 1512.03385)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.activation = nn.GELU()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[n, width, h, w] -> the same shape."""
+        activated: torch.Tensor = self.activation(features + self.branch(features))
+        return activated
+
+
+def build_model(recipe: Recipe, classes: int = len(LABELS), *, weights: str | None = None) -> Network:
+    """The network of a recipe, in evaluation mode, with parameters in fp32.
+
+    Random weights are drawn from torch's global generator: seed it before. Input is
+    float [n, input.channels, input.size, input.size] from `normalise`.
+
+    Args:
+        weights: instead of the recipe's: none, imagenet, or a path to a safetensors file.
+
+    Raises:
+        WeightsError: the weights are missing or do not fit; says what to do.
+        TrainingError: timm knows no such network, or the input is too small for the model.
+    """
+    spec, wanted = recipe.model, recipe.model.weights if weights is None else weights
+    check_weights(spec.name, wanted)
+    backbone, width = _build_backbone(recipe, wanted)
+    network = Network(backbone, _build_head(width, spec, classes))
+    if is_path(wanted):
+        load = load_timm_file if spec.name.startswith("timm:") else load_file_into
+        load(network, wanted)
+    network.freeze(spec.freeze)
+    return network.eval()
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """All parameters of a model, and those of them that train."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
+
+
+def _build_backbone(recipe: Recipe, weights: str) -> tuple[nn.Module, int]:
+    channels, size, name = recipe.input.channels, recipe.input.size, recipe.model.name
+    if name.startswith("timm:"):
+        return _build_timm(name.removeprefix("timm:"), channels, weights)
+    builders = {"cnn3": _build_cnn3, "cnn4": _build_cnn4, "slim": _build_slim}
+    return builders[name](channels, size)
+
+
+def _build_head(width: int, spec: ModelSpec, classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for hidden in spec.head:
+        layers += [nn.Linear(width, hidden), nn.ReLU()]
+        if spec.batch_norm:
+            layers.append(nn.BatchNorm1d(hidden))
+        width = hidden
+    return nn.Sequential(*layers, nn.Dropout(spec.dropout), nn.Linear(width, classes))
+
+
+def _build_cnn3(channels: int, size: int) -> tuple[nn.Module, int]:
+    """R2: blocks of 16, 32, 64 channels; two 3 × 3 convolutions + ReLU each, batch norm, 2 × 2 max pool."""
+    widths = (16, 32, 64)
+    layers: list[nn.Module] = []
+    for before, width in _pairs(channels, widths):
+        layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+        layers += [nn.BatchNorm2d(width), nn.MaxPool2d(2)]
+        size //= 2
+    return nn.Sequential(*layers, nn.Flatten()), widths[-1] * size * size
+
+
+def _build_cnn4(channels: int, size: int) -> tuple[nn.Module, int]:
+    """R5's own CNN as far as it is told: four blocks, batch norm; unpadded 3 × 3 convolutions are ours."""
+    widths = (32, 64, 128, 256)
+    layers: list[nn.Module] = []
+    side = size
+    for before, width in _pairs(channels, widths):
+        layers += [nn.Conv2d(before, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+        side = (side - 2) // 2
+    if side < 1:
+        raise TrainingError(f"cnn4 needs an input of at least 46 pixels, found input.size {size}")
+    return nn.Sequential(*layers, nn.Flatten()), widths[-1] * side * side
+
+
+def _build_slim(channels: int, size: int) -> tuple[nn.Module, int]:
+    """Ours: plain residual network behind a patch stem of stride 4, for small inputs and few seconds."""
+    widths, depths = (32, 64, 128), (1, 1, 2)
+    layers: list[nn.Module] = [*_convolve(channels, widths[0], kernel=4, stride=4)]
+    before = widths[0]
+    for width, depth in zip(widths, depths, strict=True):
+        if width != before:
+            layers += _convolve(before, width, kernel=3, stride=2, padding=1)
+        layers += [Residual(width) for _ in range(depth)]
+        before = width
+    return nn.Sequential(*layers, GlobalMean()), widths[-1]
+
+
+def _build_timm(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
+    model = create_timm(name, channels, imagenet=weights == "imagenet")
+    if name.startswith("vgg"):
+        # timm's VGG carries Keras's two dense layers of 4,096; transfer learning drops them.
+        model.pre_logits = nn.Identity()
+        return model, int(model.num_features)
+    return model, int(getattr(model, "head_hidden_size", model.num_features))
+
+
+def _convolve(before: int, width: int, *, kernel: int, stride: int, padding: int = 0) -> list[nn.Module]:
+    convolution = nn.Conv2d(before, width, kernel, stride=stride, padding=padding, bias=False)
+    return [convolution, nn.BatchNorm2d(width), nn.GELU()]
+
+
+def _pairs(channels: int, widths: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip((channels, *widths[:-1]), widths, strict=True))

@@ -1,0 +1,86 @@
+"""All that changes while training, and its way to disk and back."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.training.averaging import MovingAverage
+from pipeline.training.checkpoints import write_best, write_checkpoint, write_history
+from pipeline.training.devices import Device
+from pipeline.training.models import Network
+from pipeline.training.optimisers import make_optimiser
+from pipeline.training.spec import TrainingSpec
+
+Row = dict[str, float]
+
+
+@dataclass
+class State:
+    """Weights, their average, the optimiser, and the rows of the finished epochs."""
+
+    model: Network
+    optimiser: torch.optim.Optimizer
+    average: MovingAverage | None
+    history: list[Row] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def judged(self) -> Network:
+        """The weights that are validated and kept: the averaged ones where there are any."""
+        return self.average.model if self.average else self.model
+
+
+def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
+    """The state before the first epoch, on the device."""
+    model.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = MovingAverage(model, spec.recipe.ema) if spec.recipe.ema else None
+    return State(model, make_optimiser(model, spec.recipe.optimiser), average)
+
+
+def restore_state(state: State, checkpoint: Mapping[str, Any] | None, device: Device) -> str:
+    """Bring a fresh state to where a checkpoint is; says in words where training goes on."""
+    if checkpoint is None:
+        return "started from the beginning"
+    state.model.load_state_dict(checkpoint["model"])
+    state.optimiser.load_state_dict(checkpoint["optimiser"])
+    if state.average:
+        state.average.model.load_state_dict(checkpoint["average"])
+    state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
+    then, now = checkpoint["environment"], describe_environment(device)
+    changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
+    warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
+    return f"resumed after epoch {len(state.history)}{warning if changes else ''}"
+
+
+def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, kept: bool) -> None:
+    """Write what the last epoch left, its weights too where they are `kept` as the model.
+
+    The checkpoint comes last: a crash before it repeats the epoch and writes the same bytes again.
+    """
+    write_history(work, state.history)
+    if kept:
+        write_best(work, state.judged)
+    stored = {
+        "model": state.model.state_dict(),
+        "average": state.average.model.state_dict() if state.average else None,
+        "optimiser": state.optimiser.state_dict(),
+        "history": state.history,
+        "seconds": state.seconds,
+        "environment": describe_environment(device),
+    }
+    write_checkpoint(work, spec, stored)
+
+
+def describe_environment(device: Device) -> dict[str, str]:
+    """What bitwise repeatability depends on, beside the spec."""
+    return {
+        "device": device.name,
+        "precision": device.precision,
+        "threads": str(device.threads),
+        "torch": str(torch.__version__),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }

@@ -1,0 +1,35 @@
+"""From settings to resources: the one place that knows which setting goes where."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from resources.kaggle import KaggleSource
+from resources.lake import Lake
+from resources.raw import RawStore
+from resources.settings import Settings
+from resources.tracking import Tracking
+from resources.trainer import Trainer
+
+
+def connect_resources(settings: Settings) -> Mapping[str, dg.ConfigurableResource]:  # type: ignore[type-arg]
+    """The resources of the graph, by the names that assets ask for."""
+    home = str(settings.home)
+    workers = settings.workers or settings.cores
+    return {
+        "lake": Lake(home=home),
+        "raw_store": RawStore(
+            profile=settings.profile,
+            home=home,
+            datasets=str(settings.datasets or ""),
+            catalog_root=str(settings.catalog),
+            phantom_scale=settings.phantom_scale,
+            seed=settings.seed,
+            workers=workers,
+            kaggle=KaggleSource(),  # type: ignore[call-arg]
+        ),
+        "tracking": Tracking(home=home, uri=settings.mlflow_uri, ui=settings.mlflow_ui),  # type: ignore[call-arg]
+        "trainer": Trainer(
+            device=settings.device, threads=settings.threads or settings.cores, workers=workers
+        ),
+    }

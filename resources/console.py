@@ -1,0 +1,32 @@
+"""What a person sees in the terminal while a graph runs: messages of the steps, one short line each."""
+
+import logging
+import sys
+
+import dagster as dg
+
+
+class StepFormatter(logging.Formatter):
+    """`12:34:56  model  epoch 3 of 10 …`: time, step, message; engine chatter stays in the event log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line for one message."""
+        meta = getattr(record, "dagster_meta", None) or {}
+        step = meta.get("step_key") or ""
+        message = meta.get("orig_message") or record.getMessage()
+        clock = self.formatTime(record, "%H:%M:%S")
+        mark = "" if record.levelno < logging.WARNING else f"{record.levelname}: "
+        return f"  {clock}  {step:<20} {mark}{message}"
+
+
+@dg.logger(
+    {"log_level": dg.Field(str, is_required=False, default_value="INFO")},
+    description="Short lines on stderr.",
+)
+def console(context: dg.InitLoggerContext) -> logging.Logger:
+    """The console logger of every run that a command starts."""
+    logger = logging.Logger("falx", level=context.logger_config["log_level"])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(StepFormatter())
+    logger.addHandler(handler)
+    return logger

@@ -1,0 +1,88 @@
+"""The Dagster instance of a home: its configuration file, and a first start that nothing races with."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from pipeline.atomic import write_text
+
+DAGSTER_YAML = """\
+# Written by Falx at each start; edit resources/instance.py instead.
+telemetry: {enabled: false}
+nux: {enabled: false}
+concurrency:
+  pools: {granularity: op, default_limit: 1}  # the pool `gpu` trains one model at a time
+  runs: {max_concurrent_runs: 2}
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 30
+  cancel_timeout_seconds: 60
+  free_slots_after_run_end_seconds: 30  # without it a crashed run keeps its slot for ever
+"""
+
+
+def prepare_instance(home: Path) -> Path:
+    """Write the configuration and create the databases once; returns the folder for DAGSTER_HOME.
+
+    Two first starts at once corrupt Dagster's SQLite databases for good: a file lock makes them take turns.
+    """
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    with (folder / ".first-start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "dagster.yaml").is_file() or not (folder / ".ready").is_file():
+            write_text(folder / "dagster.yaml", DAGSTER_YAML)
+            with dg.DagsterInstance.get() as instance:
+                instance.get_runs_count()
+                instance.event_log_storage.has_asset_key(dg.AssetKey("files"))
+                instance.all_instigator_state()
+            write_text(folder / ".ready", "")
+    return folder
+
+
+@contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The persistent instance of a home."""
+    prepare_instance(home)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
+    """Free pool slots that runs hold although their process is gone; returns their run ids.
+
+    A run of this machine that was killed stays STARTED for ever: Dagster's launcher has no health check for
+    runs that a command line started, and its slot would block the next training.
+    """
+    freed = []
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+        process = run.tags.get("falx/process")
+        if process and not is_alive(process):
+            instance.report_run_failed(run, message="the process that ran it is gone (killed or rebooted)")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            freed.append(run.run_id)
+    return freed
+
+
+def name_process() -> str:
+    """`pid-starttime` of this process: a pid alone is used again by others."""
+    import psutil
+
+    return f"{os.getpid()}-{int(psutil.Process().create_time())}"
+
+
+def is_alive(process: str) -> bool:
+    """Whether the process of that `pid-starttime` still runs."""
+    import psutil
+
+    pid, started = process.split("-")
+    try:
+        return int(psutil.Process(int(pid)).create_time()) == int(started)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,150 @@
+"""The lake: every table between assets as one Parquet file with a manifest, written whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from pipeline.atomic import replacing_file, write_text
+from pipeline.digests import digest_file, digest_json
+from pipeline.errors import TableError
+from pipeline.tables import SCHEMA_VERSION, arrow_schema, find_table, from_arrow, to_arrow
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Manifest(BaseModel):
+    """What a table was made from and what it holds; its presence means that the table is complete."""
+
+    table: str
+    schema_version: int
+    inputs: str
+    code: str
+    rows: int
+    bytes: int
+    digest: str
+
+
+class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Tables under `<home>/lake/<name>.parquet`, each with `<name>.manifest.json` beside it."""
+
+    home: str
+
+    def path(self, name: str) -> Path:
+        """Where the table's Parquet file lies."""
+        return Path(self.home) / "lake" / f"{name}.parquet"
+
+    def manifest_path(self, name: str) -> Path:
+        """Where the table's manifest lies."""
+        return self.path(name).with_suffix(".manifest.json")
+
+    def manifest(self, name: str) -> Manifest | None:
+        """The manifest of a complete table of the present schema version, else None."""
+        path = self.manifest_path(name)
+        if not path.is_file() or not self.path(name).is_file():
+            return None
+        found = Manifest.model_validate_json(path.read_bytes())
+        return found if found.schema_version == SCHEMA_VERSION else None
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a complete table.
+
+        Raises:
+            TableError: the table is not there.
+        """
+        found = self.manifest(name)
+        if found is None:
+            raise TableError(
+                f"table {name!r} is not in the lake ({self.path(name)}); materialise the asset {name!r} first"
+            )
+        return found.digest
+
+    def digest_inputs(self, names: Iterable[str], parameters: Mapping[str, Any] | None = None) -> str:
+        """Digest of what a table is made from: the tables `names` and plain parameters."""
+        tables = {name: self.digest(name) for name in names}
+        return digest_json({"tables": tables, "parameters": dict(parameters or {})})
+
+    def is_current(self, name: str, *, inputs: str, code: str) -> bool:
+        """Whether the stored table was made from these inputs by this code, and is unharmed."""
+        found = self.manifest(name)
+        if found is None or (found.inputs, found.code) != (inputs, code):
+            return False
+        return digest_file(self.path(name)) == found.digest
+
+    def read(self, name: str) -> "pd.DataFrame":
+        """A table as a frame, rows sorted by key.
+
+        Raises:
+            TableError: it is missing, incomplete, damaged, or has another schema than declared.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        expected = self.digest(name)
+        data = self.path(name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise TableError(
+                f"table {name!r} ({self.path(name)}) was changed or damaged after it was written; "
+                "materialise its asset again"
+            )
+        return from_arrow(name, pq.read_table(pa.BufferReader(data)))
+
+    def write(self, name: str, frame: "pd.DataFrame", *, inputs: str, code: str) -> Manifest:
+        """Store a frame: checked, sorted by key, whole or not at all; the manifest comes last.
+
+        Raises:
+            TableError: the frame does not match the declared schema; the stored table stays as it was.
+        """
+        return self._write(name, [to_arrow(name, frame)], inputs=inputs, code=code)
+
+    def write_stream(
+        self, name: str, frames: Iterable["pd.DataFrame"], *, inputs: str, code: str
+    ) -> Manifest:
+        """Store frames that follow one another in key order, one row group each, in bounded memory.
+
+        Raises:
+            TableError: a frame does not match the declared schema, or frames are out of key order.
+        """
+        return self._write(name, _in_order(name, frames), inputs=inputs, code=code)
+
+    def _write(self, name: str, tables: Iterable["pa.Table"], *, inputs: str, code: str) -> Manifest:
+        import pyarrow.parquet as pq
+
+        path, rows = self.path(name), 0
+        with replacing_file(path) as temporary:
+            schema = arrow_schema(find_table(name))
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                for table in tables:
+                    writer.write_table(table)
+                    rows += table.num_rows
+            found = Manifest(
+                table=name,
+                schema_version=SCHEMA_VERSION,
+                inputs=inputs,
+                code=code,
+                rows=rows,
+                bytes=temporary.stat().st_size,
+                digest=digest_file(temporary),
+            )
+            self.manifest_path(name).unlink(missing_ok=True)
+        write_text(self.manifest_path(name), json.dumps(found.model_dump(), indent=2) + "\n")
+        return found
+
+
+def _in_order(name: str, frames: Iterable["pd.DataFrame"]) -> Iterator["pa.Table"]:
+    key, last = find_table(name).key, None
+    for frame in frames:
+        table = to_arrow(name, frame)
+        if not table.num_rows:
+            continue
+        first, final = (tuple(table.column(column)[row].as_py() for column in key) for row in (0, -1))
+        if last is not None and first <= last:
+            raise TableError(f"table {name!r}: rows {first} follow {last}; frames must come in key order")
+        last = final
+        yield table

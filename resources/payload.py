@@ -1,0 +1,140 @@
+"""The payload: one training or prediction as a process, started by the trainer, also runnable by hand.
+
+    python -m resources.payload train --spec work/spec.json
+
+Exit codes: 0 done; 2 a FalxError (the same input will fail again); 3 asked to stop; anything else a crash.
+It reports by Pipes log lines and MLflow metrics, and leaves its results in files.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+
+from pipeline.errors import FalxError
+
+
+class Stopped(BaseException):
+    """SIGTERM arrived; a BaseException so that no handler for errors swallows it."""
+
+
+class Tracker(Protocol):
+    """Where epoch metrics go; each call answers with what a person should know, or nothing."""
+
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> str:
+        """Log one epoch."""
+
+    def close(self) -> str:
+        """Deliver what is buffered."""
+
+
+class NoTracker:
+    """A tracker for runs without MLflow."""
+
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> str:
+        """Forget the metrics."""
+        return ""
+
+    def close(self) -> str:
+        """Nothing was lost."""
+        return ""
+
+
+class PipesReporter:
+    """Reports a training to the Dagster log and to the tracker."""
+
+    def __init__(self, pipes: PipesContext, tracker: Tracker) -> None:
+        self.pipes = pipes
+        self.tracker = tracker
+
+    def started(self, facts: Mapping[str, str]) -> None:
+        """Say what was chosen, and why."""
+        for name, fact in facts.items():
+            self.pipes.log.info(f"{name}: {fact}")
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float], note: str) -> None:
+        """Say how an epoch went."""
+        self.pipes.log.info(note)
+        self.warn(self.tracker.log(epoch, metrics))
+
+    def close(self) -> None:
+        """Deliver what the tracker still holds."""
+        self.warn(self.tracker.close())
+
+    def warn(self, text: str) -> None:
+        """Pass on what the tracker had to say."""
+        if text:
+            self.pipes.log.warning(text)
+
+
+def main() -> int:
+    """Run the task named on the command line; returns the exit code."""
+    arguments = _parse_arguments()
+    signal.signal(signal.SIGTERM, _stop)
+    with open_dagster_pipes() as pipes:
+        try:
+            return _run(arguments, pipes)
+        except FalxError as error:
+            pipes.log.error(f"{type(error).__name__}: {error}")  # noqa: TRY400 (a message, no crash)
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return 2
+        except Stopped:
+            pipes.log.warning("asked to stop; the last finished epoch is kept")
+            return 3
+
+
+def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
+    start = time.monotonic()
+    if arguments.task == "train":
+        _train(arguments, pipes)
+    else:
+        from pipeline.training.prediction import PredictionSpec, predict_split
+
+        rows = predict_split(PredictionSpec.model_validate_json(arguments.spec.read_bytes()))
+        pipes.log.info(f"{rows:,} predictions in {time.monotonic() - start:.1f} s")
+    return 0
+
+
+def _train(arguments: argparse.Namespace, pipes: PipesContext) -> None:
+    from pipeline.training.loop import train
+    from pipeline.training.spec import TrainingSpec
+
+    spec = TrainingSpec.model_validate_json(arguments.spec.read_bytes())
+    reporter = PipesReporter(pipes, _open_tracker(arguments))
+    try:
+        result = train(spec, reporter)
+    finally:
+        reporter.close()
+    figures = ", ".join(f"val {name} {value:.4f}" for name, value in result.val.items())
+    pipes.log.info(f"best epoch {result.best_epoch} of {result.epochs}: {figures}")
+
+
+def _open_tracker(arguments: argparse.Namespace) -> Tracker:
+    if not arguments.run_id:
+        return NoTracker()
+    from resources.epochs import EpochLogger
+
+    return EpochLogger(arguments.tracking_uri, arguments.run_id)
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m resources.payload", description=__doc__)
+    parser.add_argument("task", choices=["train", "predict"])
+    parser.add_argument("--spec", type=Path, required=True, help="JSON file of the task's specification")
+    parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
+    parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")
+    return parser.parse_args()
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+if __name__ == "__main__":
+    sys.exit(main())

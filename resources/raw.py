@@ -1,0 +1,154 @@
+"""Raw collections: which folder holds each under the present profile, and whether its bytes are trusted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import dagster as dg
+
+from pipeline.atomic import replacing_folder
+from pipeline.catalog import Catalog, Collection, load_catalog
+from pipeline.errors import SourceError
+from pipeline.lock import (
+    LockEntry,
+    check_counts,
+    count_images,
+    measure_folder,
+    read_lock,
+    trust_or_verify,
+)
+from resources.kaggle import KaggleSource
+
+Status = Literal["made", "downloaded", "trusted", "verified", "absent"]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RawState:
+    """What became of one raw collection: its status, its lock entry, and what a person should know."""
+
+    status: Status
+    folder: Path
+    entry: LockEntry | None = None
+    warnings: list[str] = field(default_factory=list)
+    reason: str = ""
+
+
+class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Brings raw collections into place and vouches for them; a folder in place is never changed."""
+
+    profile: str
+    home: str
+    datasets: str
+    catalog_root: str
+    phantom_scale: float
+    seed: int
+    workers: int
+    kaggle: KaggleSource
+
+    @property
+    def catalog(self) -> Catalog:
+        """The YAML catalog."""
+        return load_catalog(Path(self.catalog_root))
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock file that pins the bytes of every raw collection of this home."""
+        return Path(self.home) / "raw.lock.json"
+
+    @property
+    def cache_root(self) -> Path:
+        """The folder of decoded images; anything in it can be made again."""
+        return Path(self.home) / "cache"
+
+    @property
+    def phantom_root(self) -> Path:
+        """The folder that holds the phantom collections and the key of what was planted."""
+        return Path(self.home) / "raw" / f"phantoms-{self.seed}-{self.phantom_scale:g}"
+
+    def folder(self, collection: Collection) -> Path:
+        """The folder that holds, or will hold, the collection's files."""
+        if self.profile == "demo":
+            return self.phantom_root / collection.name
+        if self.profile == "kaggle" and collection.source.kaggle:
+            return Path(self.home) / "raw" / collection.name
+        return Path(self.datasets) / collection.name
+
+    def folders(self) -> dict[str, Path]:
+        """The collections that are in place, by name."""
+        found = {name: self.folder(collection) for name, collection in self.catalog.collections.items()}
+        return {name: folder for name, folder in found.items() if folder.is_dir()}
+
+    def ensure(self, collection: Collection, *, log: Log) -> RawState:
+        """Bring a collection into place, or verify the one that is there.
+
+        Raises:
+            SourceError: it cannot be had, or its bytes are not the trusted ones (LockError).
+        """
+        folder = self.folder(collection)
+        if self.profile == "kaggle" and collection.source.kaggle:
+            entry, status = self.kaggle.ensure(collection, folder, self.lock_path, log=log)
+            return RawState("downloaded" if status == "downloaded" else "verified", folder, entry)
+        made = self.profile == "demo" and self._make_phantoms(log)
+        if not folder.is_dir():
+            return RawState("absent", folder, reason=self.explain_absence(collection))
+        entry = measure_folder(folder, collection)
+        verdict = trust_or_verify(self.lock_path, collection.name, entry)
+        differences = (
+            [] if self.profile == "demo" else check_counts(collection, count_images(folder, collection))
+        )
+        return RawState("made" if made else verdict, folder, entry, differences)
+
+    def _make_phantoms(self, log: Log) -> bool:
+        from pipeline.phantoms.generation import generate
+
+        if self.phantom_root.is_dir():
+            return False
+        log(f"drawing phantoms at scale {self.phantom_scale:g} into {self.phantom_root}")
+        with replacing_folder(self.phantom_root) as temporary:
+            generate(temporary, seed=self.seed, scale=self.phantom_scale, workers=self.workers)
+        return True
+
+    def explain_absence(self, collection: Collection) -> str:
+        """Why a collection is skipped, and what would bring it in."""
+        if not self.datasets:
+            where = collection.source.manual.instructions if collection.source.manual else ""
+            return f"FALX_DATASETS is not set. {where}".strip()
+        return f"FALX_DATASETS has no folder {collection.name!r}; the graph goes on without it"
+
+    def require_any(self) -> dict[str, Path]:
+        """The collections in place.
+
+        Raises:
+            SourceError: there is none at all.
+        """
+        found = self.folders()
+        if not found:
+            raise SourceError(
+                f"no collection is in place under profile {self.profile!r}; known: "
+                f"{', '.join(self.catalog.collections)}. Materialise the group `raw` first, "
+                f"or point FALX_DATASETS (now {self.datasets or 'unset'}) at a folder that holds one of them."
+            )
+        return found
+
+    def digests(self) -> dict[str, str]:
+        """Digest of the trusted bytes of each collection in place, by name.
+
+        Raises:
+            SourceError: a folder is in place whose bytes nobody has vouched for yet.
+        """
+        locked = read_lock(self.lock_path)
+        unlocked = [name for name in self.folders() if name not in locked]
+        if unlocked:
+            raise SourceError(
+                f"{', '.join(unlocked)}: in place, but not in the lock file {self.lock_path}; "
+                "materialise the group `raw` first, which measures and pins them"
+            )
+        return {name: locked[name].digest for name in self.folders()}
+
+    def is_settled(self, collection: Collection) -> bool:
+        """Whether the collection is in place and locked, or known to be absent under this profile."""
+        if self.folder(collection).is_dir():
+            return collection.name in read_lock(self.lock_path)
+        return self.profile != "demo" and not (self.profile == "kaggle" and collection.source.kaggle)

@@ -1,0 +1,134 @@
+"""Settings: every environment variable and `.env` line that Falx reads, in one class."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.atomic import write_text
+from pipeline.catalog import DEFAULT_CATALOG
+from pipeline.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Profile = Literal["demo", "kaggle", "folder"]
+
+
+class Settings(BaseSettings):
+    """Settings, from the environment (`FALX_PROFILE=folder`) or a `.env` file in the project's folder."""
+
+    model_config = SettingsConfigDict(env_prefix="FALX_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+
+    profile: Profile = Field(
+        "demo",
+        description="where collections come from: demo (phantoms, made here), kaggle (downloaded, pinned), "
+        "folder (already in FALX_DATASETS)",
+    )
+    home: Path = Field(
+        Path(),
+        description="the folder that holds all state; default .falx/<profile> in the project's folder",
+    )
+    datasets: Path | None = Field(
+        None,
+        description="folder with one folder a collection; needed by the profile `folder`, "
+        "and by `kaggle` for collections that only a person can download",
+    )
+    catalog: Path = Field(DEFAULT_CATALOG, description="folder of the YAML catalog")
+    mlflow_uri: str = Field(
+        "", description="address of a remote MLflow server; empty = a local one on FALX_HOME"
+    )
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="port of MLflow in `make ui`")
+    dagster_port: int = Field(3000, ge=1, le=65535, description="port of Dagster in `make ui`")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")
+    threads: int = Field(0, ge=0, description="threads of the training process; 0 = all cores")
+    workers: int = Field(0, ge=0, description="threads that read and decode files; 0 = all cores")
+    phantom_scale: float = Field(
+        1.0, gt=0, le=4, description="size of the phantom collections; 1 is about 1,500 files"
+    )
+    seed: int = Field(0, ge=0, description="seed of the phantoms and the splits")
+
+    @field_validator("datasets", "catalog", "home", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        unset = value is None or value == Path()
+        return value if unset or value is None else (Path.cwd() / value.expanduser()).resolve()
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Settings":
+        if self.home == Path():
+            object.__setattr__(self, "home", ROOT / ".falx" / self.profile)
+        if self.profile == "folder" and self.datasets is None:
+            raise ValueError("FALX_DATASETS is not set; the profile `folder` reads collections from there")
+        if self.datasets is not None and not self.datasets.is_dir():
+            raise ValueError(
+                f"FALX_DATASETS={self.datasets} is no folder; give one that holds the collections"
+            )
+        return self
+
+    @property
+    def cores(self) -> int:
+        """Cores that this process may use."""
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @property
+    def mlflow_ui(self) -> str:
+        """Address that links in Dagster point to."""
+        return self.mlflow_uri or f"http://127.0.0.1:{self.mlflow_port}"
+
+
+def load_settings() -> Settings:
+    """Settings of this process.
+
+    Raises:
+        SettingsError: with every mistake: variable, what is wrong, what is allowed.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("settings cannot be used:\n" + "\n".join(_describe(error))) from error
+
+
+def _describe(error: ValidationError) -> Iterable[str]:
+    for item in error.errors():
+        name = f"FALX_{str(item['loc'][0]).upper()}" if item["loc"] else "settings"
+        message = item["msg"].removeprefix("Value error, ")
+        found = f" (found {item['input']!r})" if item["loc"] else ""
+        yield f"  - {name}: {message}{found}"
+
+
+def claim_home(home: Path, profile: str) -> None:
+    """Make the home folder and bind it to the profile; one home never mixes phantoms with real images.
+
+    Raises:
+        SettingsError: the home belongs to another profile, or cannot be written.
+    """
+    marker = home / "profile"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            write_text(marker, profile + "\n")
+    except OSError as error:
+        raise SettingsError(
+            f"FALX_HOME={home} cannot be written: {error.strerror}; set FALX_HOME to a folder of yours"
+        ) from error
+    owner = marker.read_text(encoding="utf-8").strip()
+    if owner != profile:
+        raise SettingsError(
+            f"FALX_HOME={home} holds the state of profile {owner!r}, not {profile!r}; "
+            f"unset FALX_HOME (each profile then has its own folder) or give another one"
+        )
+
+
+def describe_settings() -> str:
+    """A Markdown table of all settings, for the README; a test keeps the two equal."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "", Path()) else str(field.default)
+        with contextlib.suppress(ValueError):
+            default = str(Path(default).relative_to(ROOT)) if default else ""
+        lines.append(f"| `FALX_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)

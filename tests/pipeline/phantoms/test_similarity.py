@@ -1,0 +1,66 @@
+"""Copies look alike and neighbouring slices do not, by the measure that the search for pictures uses."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from pipeline.imaging.decode import decode_image, resize_grey
+from pipeline.phantoms import Key, Planted, generate
+
+ACCEPT = 0.985
+
+
+class Measured(NamedTuple):
+    images: list[Planted]
+    upright: np.ndarray
+    mirrored: np.ndarray
+
+
+def measure(root: Path, key: Key) -> Measured:
+    """Normalised correlation of all pairs of 64-pixel thumbnails, [n, n], in both orientations."""
+    images = list({file.md5: file for file in key.images()}.values())
+    thumbnails = np.stack(
+        [
+            resize_grey(decode_image((root / file.collection / file.path).read_bytes()).pixels, 64)
+            for file in images
+        ]
+    )
+    rows, turned = normalise(thumbnails), normalise(thumbnails[:, :, ::-1])
+    return Measured(images, rows @ rows.T, rows @ turned.T)
+
+
+def normalise(thumbnails: np.ndarray) -> np.ndarray:
+    rows = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
+    rows -= rows.mean(1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def check(measured: Measured) -> None:
+    images, upright, mirrored = measured
+    picture = np.array([file.picture for file in images])
+    turned = np.array([file.mirrored for file in images])
+    patient = np.array([file.patient for file in images])
+    pairs = np.triu(np.ones((len(images), len(images)), bool), 1)
+    copies = (picture[:, None] == picture) & pairs
+    said = np.where(turned[:, None] == turned, upright, mirrored)
+    other_way = np.where(turned[:, None] == turned, mirrored, upright)
+    assert copies.sum() > 100
+    assert said[copies].min() >= ACCEPT
+    assert (said[copies] > other_way[copies]).all(), "no picture is its own mirror image"
+    best = np.maximum(upright, mirrored)
+    neighbours = ~copies & (patient[:, None] == patient) & pairs
+    assert neighbours.sum() > 100
+    assert best[neighbours].max() < ACCEPT
+    assert best[(patient[:, None] != patient) & pairs].max() < ACCEPT
+
+
+def test_copies_correlate_and_neighbours_do_not(root: Path, key: Key) -> None:
+    check(measure(root, key))
+
+
+@pytest.mark.slow
+def test_copies_correlate_and_neighbours_do_not_at_full_scale(tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    check(measure(world, generate(world)))

@@ -1,0 +1,68 @@
+"""The package: three files that belong together, or a refusal."""
+
+import json
+from pathlib import Path
+
+import pytest
+from shades import make_card, make_package, make_recipe, write_weights
+
+from pipeline.digests import digest_file
+from pipeline.errors import ServingError
+from pipeline.serving.package import CARD, RECIPE, WEIGHTS, read_package, write_package
+
+
+def paths(folder: Path) -> tuple[Path, Path, Path]:
+    return folder / WEIGHTS, folder / CARD, folder / RECIPE
+
+
+def test_a_package_is_read_as_it_was_written(tmp_path: Path):
+    card = make_package(tmp_path)
+    assert read_package(*paths(tmp_path / "package")) == (card, make_recipe())
+    assert card.weights_digest == digest_file(tmp_path / "work" / WEIGHTS)
+    assert sorted(path.name for path in (tmp_path / "package").iterdir()) == [WEIGHTS, CARD, RECIPE]
+
+
+def test_writing_again_gives_the_same_bytes(tmp_path: Path):
+    make_package(tmp_path)
+    before = [path.read_bytes() for path in paths(tmp_path / "package")]
+    make_package(tmp_path)
+    assert [path.read_bytes() for path in paths(tmp_path / "package")] == before
+
+
+def test_without_weights_nothing_is_packaged(tmp_path: Path):
+    with pytest.raises(ServingError, match="train it first"):
+        write_package(tmp_path / "package", tmp_path, make_recipe(), make_card())
+    assert not (tmp_path / "package").exists()
+
+
+def test_a_card_of_another_recipe_is_not_packaged(tmp_path: Path):
+    write_weights(tmp_path)
+    other = make_recipe().model_copy(update={"title": "Another"})
+    with pytest.raises(ServingError, match="Package it again"):
+        write_package(tmp_path / "package", tmp_path, other, make_card())
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CARD, RECIPE])
+def test_a_missing_file_is_named(tmp_path: Path, name: str):
+    make_package(tmp_path)
+    (tmp_path / "package" / name).unlink()
+    with pytest.raises(ServingError, match=name):
+        read_package(*paths(tmp_path / "package"))
+
+
+def test_other_weights_are_refused(tmp_path: Path):
+    make_package(tmp_path)
+    weights = tmp_path / "package" / WEIGHTS
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ServingError, match="does not hold the weights"):
+        read_package(*paths(tmp_path / "package"))
+
+
+def test_an_edited_recipe_is_refused(tmp_path: Path):
+    make_package(tmp_path)
+    recipe = tmp_path / "package" / RECIPE
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"batch_size": 3}))
+    with pytest.raises(ServingError, match="Package it again"):
+        read_package(*paths(tmp_path / "package"))

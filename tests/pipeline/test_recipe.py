@@ -1,0 +1,115 @@
+"""A recipe says everything that a training is, explains each field, and refuses what does not fit."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from pipeline.catalog import load_catalog
+from pipeline.recipe import AugmentSpec, Recipe, Strict
+
+RECIPES = load_catalog().recipes
+LEAST: dict[str, Any] = {
+    "name": "least",
+    "title": "Least",
+    "description": "the least that a recipe must say",
+    "source": "ours",
+    "model": {"name": "cnn3"},
+    "stopping": {"epochs": 3},
+}
+
+
+def change(**fields: Any) -> Recipe:
+    return Recipe.model_validate(LEAST | fields)
+
+
+def list_models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield kind
+    for field in kind.model_fields.values():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from list_models(part)
+
+
+def test_the_least_recipe_has_defaults_for_the_rest() -> None:
+    recipe = change()
+    assert (recipe.input.size, recipe.batch_size, recipe.seeds, recipe.data.collections) == (
+        224,
+        64,
+        (0,),
+        (),
+    )
+    assert recipe.augment == AugmentSpec()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_each_shipped_recipe_says_its_source_and_survives_a_round_trip(recipe: Recipe) -> None:
+    assert recipe.source in {"R1", "R2", "R3", "R4", "R5", "ours"}
+    assert recipe.profiles
+    assert recipe.description.strip()
+    assert len(set(recipe.seeds)) == len(recipe.seeds)
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_cnn3_is_what_r2_says() -> None:
+    recipe = RECIPES["cnn3"]
+    assert recipe.data.collections == ("masoudnickparvar",)
+    assert (recipe.input.size, recipe.input.channels, recipe.input.normalise) == (224, 3, "half")
+    assert (recipe.augment.hflip, recipe.augment.rotate) == (0.5, 15)
+    assert recipe.optimiser.model_dump(include={"name", "lr", "weight_decay"}) == {
+        "name": "adamw",
+        "lr": 1e-4,
+        "weight_decay": 1e-4,
+    }
+    assert (recipe.model.dropout, recipe.stopping.epochs, recipe.batch_size) == (0.2, 10, 128)
+
+
+@pytest.mark.parametrize("kind", sorted(set(list_models(Recipe)), key=lambda kind: kind.__name__))
+def test_every_part_is_strict_and_explained(kind: type[BaseModel]) -> None:
+    assert issubclass(kind, Strict)
+    assert kind.model_config.get("extra") == "forbid"
+    assert kind.model_config.get("frozen")
+    assert kind.__doc__
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"learning_rate": 1}, "learning_rate"),
+        ({"model": {"name": "resnet"}}, "model.name"),
+        ({"model": {"name": "cnn3", "dropout": 1.5}}, "model.dropout"),
+        ({"stopping": {"epochs": 0}}, "stopping.epochs"),
+        ({"stopping": {"epochs": 3, "monitor": "test_accuracy"}}, "stopping.monitor"),
+        ({"seeds": []}, "seeds"),
+        ({"input": {"channels": 2}}, "input.channels"),
+        ({"augment": {"hflip": -0.1}}, "augment.hflip"),
+        ({"optimiser": {"lr": 0}}, "optimiser.lr"),
+        ({"profiles": ["cloud"]}, "profiles.0"),
+        ({"ema": 1}, "ema"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        change(**fields)
+    [error] = caught.value.errors()
+    assert ".".join(map(str, error["loc"])) == message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"input": {"normalise": "backbone"}}, "backbone needs a model named timm:<name>; use unit or half"),
+        ({"schedule": {"name": "plateau", "warmup_epochs": 1}}, "plateau has no warm-up; set it to 0"),
+        ({"schedule": {"name": "cosine", "warmup_epochs": 3}}, "must be less than stopping.epochs"),
+        ({"model": {"name": "timm:vgg19", "freeze": 0.5}}, "set model.weights or freeze: 0"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        change(**fields)
+
+
+def test_a_recipe_never_changes() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        change().batch_size = 1  # type: ignore[misc]

@@ -1,0 +1,78 @@
+"""The lake: tables are whole or absent, checked both ways, and the same frame gives the same bytes."""
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import TableError
+from resources.lake import Lake
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(home=str(tmp_path))
+
+
+def groups(*ids: str) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": list(ids), "group_id": "g", "safety": "image"})
+
+
+def test_a_table_comes_back_sorted_by_its_key(lake):
+    lake.write("groups", groups("b", "a"), inputs="i", code="c")
+    assert list(lake.read("groups")["image_id"]) == ["a", "b"]
+
+
+def test_row_order_changes_no_byte(lake, tmp_path):
+    first = lake.write("groups", groups("a", "b"), inputs="i", code="c")
+    second = Lake(home=str(tmp_path / "other")).write("groups", groups("b", "a"), inputs="i", code="c")
+    assert first == second
+
+
+def test_current_means_same_inputs_same_code_and_unharmed(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    assert lake.is_current("groups", inputs="i", code="c")
+    assert not lake.is_current("groups", inputs="j", code="c")
+    assert not lake.is_current("groups", inputs="i", code="d")
+    lake.path("groups").write_bytes(b"harmed")
+    assert not lake.is_current("groups", inputs="i", code="c")
+
+
+def test_a_missing_table_says_which_asset_makes_it(lake):
+    with pytest.raises(TableError, match="materialise the asset 'groups' first"):
+        lake.read("groups")
+
+
+def test_a_damaged_table_is_refused(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    lake.path("groups").write_bytes(lake.path("groups").read_bytes()[:-1] + b"x")
+    with pytest.raises(TableError, match="changed or damaged"):
+        lake.read("groups")
+
+
+def test_a_refused_frame_leaves_the_stored_table(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    with pytest.raises(TableError, match="repeat the key"):
+        lake.write("groups", groups("b", "b"), inputs="i", code="c")
+    assert list(lake.read("groups")["image_id"]) == ["a"]
+    assert [path.name for path in lake.path("groups").parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_without_manifest_a_table_is_incomplete(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    lake.manifest_path("groups").unlink()
+    assert lake.manifest("groups") is None
+
+
+def test_a_stream_equals_its_parts_and_keeps_key_order(lake):
+    lake.write_stream("groups", [groups("b", "a"), groups("c")], inputs="i", code="c")
+    assert list(lake.read("groups")["image_id"]) == ["a", "b", "c"]
+    with pytest.raises(TableError, match="key order"):
+        lake.write_stream("groups", [groups("c"), groups("b")], inputs="i", code="c")
+    assert list(lake.read("groups")["image_id"]) == ["a", "b", "c"]
+
+
+def test_inputs_change_with_tables_and_parameters(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    before = lake.digest_inputs(["groups"], {"seed": 0})
+    assert lake.digest_inputs(["groups"], {"seed": 1}) != before
+    lake.write("groups", groups("b"), inputs="i", code="c")
+    assert lake.digest_inputs(["groups"], {"seed": 0}) != before

@@ -1,0 +1,71 @@
+"""Settings: every mistake names its variable; one home never mixes profiles."""
+
+import pytest
+
+from pipeline.errors import SettingsError
+from resources.settings import ROOT, Settings, claim_home, describe_settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"FALX_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_default_is_the_demo_in_its_own_home():
+    settings = load_settings()
+    assert settings.profile == "demo"
+    assert settings.home == ROOT / ".falx" / "demo"
+
+
+def test_each_profile_has_its_own_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("FALX_PROFILE", "folder")
+    monkeypatch.setenv("FALX_DATASETS", str(tmp_path))
+    assert load_settings().home == ROOT / ".falx" / "folder"
+
+
+def test_a_relative_home_is_taken_from_where_the_command_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("FALX_HOME", "state")
+    assert load_settings().home == tmp_path / "state"
+
+
+def test_all_mistakes_are_named_together(monkeypatch):
+    monkeypatch.setenv("FALX_PROFILE", "demos")
+    monkeypatch.setenv("FALX_MLFLOW_PORT", "0")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert "FALX_PROFILE" in text
+    assert "'demo', 'kaggle' or 'folder'" in text
+    assert "FALX_MLFLOW_PORT" in text
+
+
+def test_the_folder_profile_needs_a_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("FALX_PROFILE", "folder")
+    with pytest.raises(SettingsError, match="FALX_DATASETS is not set"):
+        load_settings()
+    monkeypatch.setenv("FALX_DATASETS", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match="is no folder"):
+        load_settings()
+
+
+def test_a_home_belongs_to_one_profile(tmp_path):
+    claim_home(tmp_path / "home", "demo")
+    claim_home(tmp_path / "home", "demo")
+    with pytest.raises(SettingsError, match="profile 'demo', not 'folder'"):
+        claim_home(tmp_path / "home", "folder")
+
+
+def test_a_home_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SettingsError, match="cannot be written"):
+        claim_home(tmp_path / "file" / "home", "demo")
+
+
+def test_every_setting_says_what_it_means():
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_readme_lists_the_settings():
+    assert describe_settings() in (ROOT / "README.md").read_text(encoding="utf-8")

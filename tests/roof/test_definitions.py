@@ -1,0 +1,111 @@
+"""The roof: it loads fast and light, from anywhere, and everything on it is described."""
+
+import re
+import subprocess
+import sys
+from datetime import UTC
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import definitions
+from assets.gate import CHECKS
+from pipeline.labels import PROTOCOLS
+from resources.settings import ROOT
+
+HEAVY = ("torch", "mlflow", "sklearn", "pandas", "pyarrow", "matplotlib", "cv2", "kaggle")
+GRAPH = definitions.defs.resolve_asset_graph()
+KEYS = sorted(GRAPH.get_all_asset_keys(), key=lambda key: key.path)
+
+
+def run_python(code: str, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_loading_imports_nothing_heavy(tmp_path):
+    code = f"import sys, definitions; print([name for name in {HEAVY} if name in sys.modules])"
+    assert run_python(code, tmp_path).strip() == "[]"
+
+
+def test_the_graph_is_the_one_of_the_design():
+    assert [key.to_user_string() for key in KEYS] == [
+        "audit",
+        "files",
+        "groups",
+        "images",
+        "leaderboard",
+        "metrics",
+        "model",
+        "patients",
+        "pictures",
+        "predictions",
+        "quarantine",
+        "raw/cheng_figshare",
+        "raw/indk214",
+        "raw/masoudnickparvar",
+        "raw/sartajbhuvaji",
+        "records",
+        "release",
+        "splits/patient",
+        "splits/published",
+        "splits/stratified",
+        "thumbnails",
+        "variants",
+    ]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.to_user_string())
+def test_every_asset_is_described_for_people(key):
+    node = GRAPH.get(key)
+    assert node.description
+    assert len(node.description) > 30
+    assert node.owners == ["team:falx"]
+    assert node.kinds
+    assert node.group_name in {"raw", "curation", "variants", "training", "evaluation", "release"}
+    assert node.code_version
+    if key.path[0] not in {"raw", "model"}:
+        assert node.metadata["dagster/column_schema"].columns
+
+
+def test_the_gate_blocks_under_patient_only():
+    for protocol in PROTOCOLS:
+        for name in CHECKS:
+            check = GRAPH.get(dg.AssetCheckKey(dg.AssetKey(["splits", protocol]), name))
+            assert check.blocking == (protocol == "patient")
+            assert check.description
+
+
+def test_schedules_are_off_until_switched_on():
+    schedules = definitions.defs.resolve_schedule_def("weekly_retraining")
+    assert schedules.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert definitions.weekly_curation.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_the_weekly_schedule_asks_for_the_whole_grid():
+    from datetime import datetime
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(instance, datetime(2026, 11, 23, 3, tzinfo=UTC))
+        requests = definitions.weekly_retraining(context)
+    assert len(requests) == len(definitions.RECIPES) * len(PROTOCOLS)
+    assert len({request.run_key for request in requests}) == len(requests)
+
+
+@pytest.mark.slow
+def test_the_workspace_loads_from_any_folder(tmp_path):
+    program = Path(sys.executable).with_name("dagster")
+    done = subprocess.run(
+        [program, "definitions", "validate", "-w", ROOT / "workspace.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[Vv]alidation successful", done.stderr + done.stdout)
+
+
+def test_the_roof_is_small():
+    assert len((ROOT / "definitions.py").read_text().splitlines()) < 120

@@ -1,0 +1,49 @@
+"""Documents that can rot: what they list is what there is."""
+
+import re
+import subprocess
+
+import pytest
+
+from pipeline.catalog import load_catalog
+from resources.settings import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_names_every_command(command):
+    assert f"make {command}" in README
+
+
+def test_the_readme_names_no_command_that_is_missing():
+    named = set(re.findall(r"`(?:FALX_\w+=\S+ )*make ([a-z]+)", README))
+    assert named <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", [*load_catalog().collections, *load_catalog().recipes])
+def test_the_readme_has_a_row_for_every_collection_and_recipe(name):
+    assert re.search(rf"^\|.*`{name}`.*\|", README, re.MULTILINE)
+
+
+def test_every_folder_of_the_file_tree_exists():
+    tree = README.split("```text", 1)[1].split("```", 1)[0]
+    for line in tree.strip().splitlines():
+        path = line.split()[0]
+        assert (ROOT / path).exists(), path
+
+
+def test_the_license_is_mit():
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_help_lists_every_command():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in shown.splitlines()] == COMMANDS
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in README

@@ -1,0 +1,132 @@
+"""One whole demo: real runs in a persistent instance, tables, models, scores, and nothing done twice."""
+
+import json
+import shutil
+import sqlite3
+
+import dagster as dg
+import pandas as pd
+import pytest
+from harness import run_command
+
+from pipeline.labels import PROTOCOLS
+from pipeline.phantoms.key import KEY_NAME, read_key
+from pipeline.phantoms.verdict import judge
+from resources.lake import Lake
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lake(demo):
+    return Lake(home=str(demo[1]))
+
+
+def open_mlflow(home) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{home}/mlflow/mlflow.db?mode=ro", uri=True)
+
+
+def test_it_says_what_it_did_and_where_to_look(demo):
+    output = demo[2]
+    for words in ("assets materialised", "planted", "make ui", "not a medical device", "tiny"):
+        assert words in output
+
+
+def test_every_file_is_a_member_or_set_aside(lake):
+    files, images = lake.read("files"), lake.read("images")
+    assert len(files) == len(lake.read("quarantine")) + int(images["members"].map(len).sum())
+
+
+def test_what_was_planted_is_found(demo, lake):
+    root = next((demo[1] / "raw").iterdir())
+    tables = [lake.read(name) for name in ("quarantine", "images", "pictures", "patients")]
+    for verdict in judge(read_key(root / KEY_NAME), *tables):
+        assert verdict.exact, verdict.describe()
+
+
+def test_no_picture_and_no_patient_crosses_the_patient_split(lake):
+    split = lake.read("splits/patient").merge(lake.read("groups"), on="image_id")
+    used = split[split["split"] != "left_out"]
+    assert used.groupby("group_id")["split"].nunique().max() == 1
+    assert set(used["split"]) == {"train", "val", "test"}
+
+
+def test_predictions_cover_the_test_part_and_its_variants(lake):
+    split = lake.read("splits/patient")
+    test = split[(split["split"] == "test") & (split["collection"] == "masoudnickparvar")]
+    predictions = lake.read("predictions/patient/tiny")
+    degradations = lake.read("variants")[["degradation", "severity"]].drop_duplicates()
+    assert len(predictions) == len(test) * (1 + len(degradations))
+    assert set(lake.read("predictions/published/tiny")["variant"]) == {"clean"}
+
+
+def test_the_leaderboard_has_a_row_for_each_protocol(lake):
+    board = lake.read("leaderboard").set_index("protocol")
+    assert set(board.index) == set(PROTOCOLS)
+    assert board.loc["patient", "gate"] == "passed"
+    assert "shared_picture" in board.loc["published", "gate"]
+    assert pd.isna(board.loc["patient", "optimism"])
+    assert board.loc["published", "optimism"] == pytest.approx(
+        board.loc["published", "macro_f1"] - board.loc["patient", "macro_f1"]
+    )
+
+
+def test_mlflow_has_one_finished_run_and_one_version_each(demo):
+    with open_mlflow(demo[1]) as db:
+        states = db.execute("select status from runs").fetchall()
+        versions = db.execute("select name from model_versions where name like 'falx-%'").fetchall()
+        artifacts = db.execute("select distinct artifact_uri from runs").fetchall()
+    assert states == [("FINISHED",)] * len(PROTOCOLS)
+    assert sorted(name for (name,) in versions) == [f"falx-tiny-{protocol}" for protocol in sorted(PROTOCOLS)]
+    assert all(uri.startswith("mlflow-artifacts:/") for (uri,) in artifacts)
+
+
+def test_each_opening_of_the_patient_test_part_is_in_the_ledger(demo):
+    rows = [json.loads(line) for line in (demo[1] / "ledger" / "openings.jsonl").read_text().splitlines()]
+    assert [row["recipe"] for row in rows] == ["tiny"]
+
+
+def test_dagster_remembers_real_runs(demo, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(demo[1] / "dagster"))
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs()
+        assert {run.job_name for run in runs} == {"curate", "train", "compare"}
+        assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+        event = instance.get_latest_materialization_event(dg.AssetKey("files"))
+        assert event.asset_materialization.metadata["dagster/row_count"].value > 100
+
+
+def test_the_second_demo_materialises_nothing(demo):
+    environment, home, _output = demo
+    with open_mlflow(home) as db:
+        runs = db.execute("select count(*) from runs").fetchone()
+    again = run_command(environment, "demo")
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert "0 assets materialised" in again.stdout
+    with open_mlflow(home) as db:
+        assert db.execute("select count(*) from runs").fetchone() == runs
+
+
+def test_a_leak_under_patient_stops_training(demo, tmp_path):
+    environment, home, _output = demo
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    lake = Lake(home=str(copy))
+    split = lake.read("splits/patient")
+    manifest = lake.manifest("splits/patient")
+    groups = split.merge(lake.read("groups"), on="image_id")
+    shared = groups[groups["split"] == "train"].groupby("group_id")["image_id"].transform("size") > 1
+    leaked = split["image_id"] == groups.loc[shared[shared].index[0], "image_id"]
+    lake.write(
+        "splits/patient",
+        split.assign(split=split["split"].mask(leaked, "test")),
+        inputs=manifest.inputs,
+        code=manifest.code,
+    )
+    shutil.rmtree(copy / "models")
+    lake.manifest_path("predictions/patient/tiny").unlink()
+    done = run_command(
+        {**environment, "FALX_HOME": str(copy)}, "train", "--recipe", "tiny", "--protocol", "patient"
+    )
+    assert done.returncode == 1
+    assert "GateError" in done.stderr
