@@ -13,6 +13,7 @@ from assets.variants import variants
 from pipeline.catalog import load_catalog
 from pipeline.labels import PROTOCOLS
 from resources.connect import connect_resources
+from resources.console import console
 from resources.settings import load_settings
 
 SETTINGS = load_settings()
@@ -78,4 +79,5 @@ defs = dg.Definitions(
     schedules=[weekly_curation, weekly_retraining],
     resources=connect_resources(SETTINGS),
     executor=dg.in_process_executor,
+    loggers={"console": console},
 )

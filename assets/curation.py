@@ -162,7 +162,7 @@ def patients(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore)
         context,
         lake,
         "patients",
-        lambda: find_patients(*(lake.read(name) for name in inputs), collections),
+        lambda: find_patients(lake.read("pictures"), lake.read("images"), lake.read("records"), collections),
         inputs=inputs,
         code=CODE["patients"],
         parameters=suffixes,
@@ -242,14 +242,14 @@ def _split_asset(protocol: str) -> dg.AssetsDefinition:
 
 
 def _make_split(protocol: str, lake: Lake, raw_store: RawStore) -> "pd.DataFrame":
-    from pipeline.curation import splits
+    from pipeline.curation.splits import split_patient, split_published, split_stratified
 
     frames = [lake.read(table) for table in SPLIT_INPUTS[protocol]]
     if protocol == "published":
-        return splits.split_published(*frames, raw_store.catalog.collections)
+        return split_published(*frames, raw_store.catalog.collections)
     if protocol == "stratified":
-        return splits.split_stratified(*frames, seed=raw_store.seed)
-    return splits.split_patient(*frames)
+        return split_stratified(*frames, seed=raw_store.seed)
+    return split_patient(*frames)
 
 
 AUDIT_INPUTS = ["files", "quarantine", "images", "pictures", "patients", "groups"]
@@ -271,7 +271,12 @@ def audit(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult
         lake,
         "audit",
         lambda: audit_collections(
-            *(lake.read(name) for name in AUDIT_INPUTS),
+            lake.read("files"),
+            lake.read("quarantine"),
+            lake.read("images"),
+            lake.read("pictures"),
+            lake.read("patients"),
+            lake.read("groups"),
             {protocol: lake.read(f"splits/{protocol}") for protocol in PROTOCOLS},
         ),
         inputs=[*AUDIT_INPUTS, *splits],

@@ -217,7 +217,9 @@ def leaderboard(
     names = find_predictions(lake, raw_store)
     digest = lake.digest_inputs(names, {"draws": DRAWS})
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
-        verdicts = {protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in PROTOCOLS}
+        verdicts: dict[str, str] = {
+            protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in PROTOCOLS
+        }
         frame = rank_recipes((lake.read(name) for name in names), verdicts, draws=DRAWS)
         lake.write("leaderboard", frame, inputs=digest, code=CODE["leaderboard"])
     manifest, frame = lake.manifest("leaderboard"), lake.read("leaderboard")

@@ -57,7 +57,7 @@ def _gate_check(protocol: str) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name=f"gate_{protocol}",
         specs=[
-            dg.AssetCheckSpec(name, asset=key, description=text, blocking=fatal)
+            dg.AssetCheckSpec(name, asset=key, additional_deps=GATE_INPUTS, description=text, blocking=fatal)
             for name, text in CHECKS.items()
         ],
     )

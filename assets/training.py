@@ -191,6 +191,8 @@ def log_training(
     work = Path(spec.work)
     history = [json.loads(line) for line in (work / "history.jsonl").read_text().splitlines()]
     title = f"{spec.recipe.name}, {spec.protocol}, seed {spec.seed}"
+    counted = f"{result.n_train:,} training and {result.n_val:,} validation images, {spec.protocol} split"
+    figure = history_figure(history, title=title, subtitle=counted, best_epoch=result.best_epoch)
     mlflow.log_data(
         run_id,
         select_rows(lake, spec),
@@ -204,7 +206,7 @@ def log_training(
             "recipe.json": spec.recipe.model_dump_json(indent=2),
             "history.jsonl": work / "history.jsonl",
             "result.json": work / "result.json",
-            "figures/training.png": png(history_figure(history, title=title, best_epoch=result.best_epoch)),
+            "figures/training.png": png(figure),
         },
     )
 

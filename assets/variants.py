@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "variants"
-CODE = code_version("imaging/degrade.py", "imaging/variants.py", "imaging/cache.py", "imaging/decode.py")
+CODE = code_version("imaging")
 SIZE = 224
 
 
@@ -54,17 +54,17 @@ def variants(
 def draw_example(lake: Lake) -> bytes:
     """Contact sheet of the first test image: a row a degradation, a column a severity."""
     from pipeline.imaging.decode import decode_image
-    from pipeline.imaging.sheets import draw_sheet
+    from pipeline.imaging.sheets import fit_sheet
 
     rows = _first_image(lake)
     pixels = [decode_image(cell["bytes"]).pixels for cell in rows["image"]]
     captions = [f"{row.degradation} {row.severity}" for row in rows.itertuples()]
-    return draw_sheet(pixels, captions, columns=5, tile=112)
+    return fit_sheet(pixels, captions, columns=5, tile=112)
 
 
 def _first_image(lake: Lake) -> "pd.DataFrame":
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(lake.path("variants"))
-    frame = next(file.iter_batches(batch_size=256)).to_pandas()
+    frame: pd.DataFrame = next(file.iter_batches(batch_size=256)).to_pandas()
     return frame[frame["image_id"] == frame["image_id"].iloc[0]]

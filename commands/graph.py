@@ -119,14 +119,22 @@ class Graph:
             asset_selection=keys,
             partition_key=partition,
             raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
             tags={"falx/process": name_process(), "falx/command": self.command},
         )
         if result.success:
             return
         failures = [event for event in result.all_events if event.is_step_failure]
-        words = failures[0].step_failure_data.error_display_string if failures else "no step failed"
-        step = failures[0].step_key if failures else job
+        steps = "\n".join(f"  {event.step_key}: {describe_failure(event)}" for event in failures)
         raise RunFailedError(
-            f"run {result.run_id} failed at {step}:\n{words}\n"
-            f"See it in the UI: `make ui`, then Runs; mend the cause and run the same command again."
+            f"{job} {partition or ''} failed (run {result.run_id[:8]}):\n{steps or '  no step was reached'}\n"
+            "Mend the cause and run the same command again; `make ui`, then Runs, shows the whole log."
         )
+
+
+def describe_failure(event: dg.DagsterEvent) -> str:
+    """The message of the error at the bottom of a failed step, without stacks."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else "no error was recorded"

@@ -49,6 +49,16 @@ class AugmentSpec(Strict):
     )
     max_severity: int = Field(3, ge=1, le=5, description="severest level used in training")
 
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> "AugmentSpec":
+        low, high = self.crop_scale or (1.0, 1.0)
+        if not 0 < low <= high <= 1:
+            raise ValueError("crop_scale: give [low, high] with 0 < low <= high <= 1")
+        low, high = self.crop_ratio
+        if not 0 < low <= high:
+            raise ValueError("crop_ratio: give [low, high] with 0 < low <= high")
+        return self
+
 
 class ModelSpec(Strict):
     """The network. `name` is one of ours (`cnn3`, `cnn4`, `slim`) or `timm:<name>`."""

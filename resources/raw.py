@@ -54,7 +54,9 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def lock_path(self) -> Path:
-        """The lock file that pins the bytes of every raw collection of this home."""
+        """The lock file that pins the bytes of every raw collection of this home; phantoms have their own."""
+        if self.profile == "demo":
+            return self.phantom_root.with_name(f"{self.phantom_root.name}.lock.json")
         return Path(self.home) / "raw.lock.json"
 
     @property

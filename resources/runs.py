@@ -5,7 +5,7 @@ import functools
 import getpass
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -182,7 +182,8 @@ class Runs(Server):
         """
         run = self.client.get_run(run_id)
         named = name_scores(metrics)
-        fresh = {place: value for place, value in named.items() if run.data.metrics.get(place[0]) != value}
+        known = self._read_points(run_id, {name for name, _ in named} & run.data.metrics.keys())
+        fresh = {place: value for place, value in named.items() if known.get(place) != value}
         clean = {place: value for place, value in fresh.items() if is_clean(place[0])}
         self._log_metrics(run_id, {place: fresh[place] for place in fresh.keys() - clean.keys()})
         link = {"model_id": logged_model, **find_test_data(run)} if logged_model else {}
@@ -238,6 +239,13 @@ class Runs(Server):
         ]
         for start in range(0, len(points), BATCH_METRICS):
             self.client.log_batch(run_id, metrics=points[start : start + BATCH_METRICS])
+
+    def _read_points(self, run_id: str, names: Set[str]) -> dict[tuple[str, int], float]:
+        return {
+            (name, point.step): point.value
+            for name in names
+            for point in self.client.get_metric_history(run_id, name)
+        }
 
     def _close_after(self, error: BaseException, opened: OpenedRun, status: str) -> None:
         if opened.finished:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,8 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         command = [sys.executable, "-m", self.payload, task, "--spec", str(spec)]
         if run_id:
             command += ["--tracking-uri", tracking_uri, "--run-id", run_id]
+        # A part of Pipes that Dagster calls in preview; the range in pyproject.toml is pinned for it.
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         with dg.open_pipes_session(
             context=context,
             context_injector=dg.PipesTempFileContextInjector(),

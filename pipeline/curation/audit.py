@@ -13,11 +13,12 @@ file
   the same picture;
 - any_twin: of the same picture or the same known patient.
 
-`<measure>_anywhere` counts against the training files of all collections, and a reference collection's
-files, which have no published split, too.
+`<measure>_anywhere` counts against the published training folders of all collections together: what a model
+sees that trains on all of them. A collection without published folders is in no such training.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -25,10 +26,15 @@ import pandas as pd
 from pipeline.labels import LABELS, SPLITS
 from pipeline.tables import find_table
 
-MEASURES = ("byte_identical", "same_picture", "same_picture_only_mirrored", "same_patient", "any_twin")
+TWINS = ("byte_identical", "same_picture", "same_picture_only_mirrored", "same_patient", "any_twin")
+LEAK_MEASURES = ("test_files", *TWINS, *(f"{measure}_anywhere" for measure in TWINS))
+COLLECTION_MEASURES = (
+    "files", "quarantined", "members", "images", "pictures", "with_patient", "patients", "groups"
+)  # fmt: skip
 ALL = "all"
 
 Count = tuple[str, str, str, int, int]
+Values = dict[tuple[str, str, str], tuple[int, int]]
 
 
 def audit_collections(
@@ -69,30 +75,31 @@ def _count_collections(
     patients: pd.DataFrame,
     groups: pd.DataFrame,
 ) -> Iterator[Count]:
-    members = images[["image_id", "members"]].explode("members")
-    owners = members.assign(collection=[member["collection"] for member in members["members"]])
+    owners = images[["image_id", "members"]].explode("members", ignore_index=True)
+    owners["collection"] = [member["collection"] for member in owners["members"]]
     known = owners.merge(pictures, on="image_id").merge(patients, on="image_id").merge(groups, on="image_id")
     for name in [ALL, *sorted(set(files["collection"]))]:
-        of = slice(None) if name == ALL else None
-        own = files if of else files[files["collection"] == name]
-        aside = quarantine if of else quarantine[quarantine["collection"] == name]
-        held = known if of else known[known["collection"] == name]
+        own, aside, held = (
+            frame if name == ALL else frame[frame["collection"] == name]
+            for frame in (files, quarantine, known)
+        )
         distinct = held.drop_duplicates("image_id")
-        patient, total = int(distinct["patient_id"].notna().sum()), len(own)
-        yield ("collections", name, "files", total, total)
-        yield ("collections", name, "quarantined", len(aside), total)
-        yield ("collections", name, "members", len(held), total)
-        yield ("collections", name, "images", len(distinct), len(held))
-        yield ("collections", name, "pictures", distinct["picture_id"].nunique(), len(distinct))
-        yield ("collections", name, "with_patient", patient, len(distinct))
-        yield ("collections", name, "patients", distinct["patient_id"].nunique(), len(distinct))
-        yield ("collections", name, "groups", distinct["group_id"].nunique(), len(distinct))
+        size = len(distinct)
+        yield ("collections", name, "files", len(own), len(own))
+        yield ("collections", name, "quarantined", len(aside), len(own))
+        yield ("collections", name, "members", len(held), len(own))
+        yield ("collections", name, "images", size, len(held))
+        yield ("collections", name, "pictures", distinct["picture_id"].nunique(), size)
+        yield ("collections", name, "with_patient", int(distinct["patient_id"].notna().sum()), size)
+        yield ("collections", name, "patients", distinct["patient_id"].nunique(), size)
+        yield ("collections", name, "groups", distinct["group_id"].nunique(), size)
 
 
 def _count_quarantine(files: pd.DataFrame, quarantine: pd.DataFrame) -> Iterator[Count]:
-    totals = files["collection"].value_counts()
-    for (name, reason), count in quarantine.groupby(["collection", "reason"]).size().items():  # type: ignore[misc]
-        yield ("quarantine", name, reason, int(count), int(totals[name]))
+    totals = Counter(files["collection"])
+    reasons = Counter(zip(quarantine["collection"], quarantine["reason"], strict=True))
+    for (name, reason), count in sorted(reasons.items()):
+        yield ("quarantine", name, reason, count, totals[name])
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,7 @@ def _list_shown(images: pd.DataFrame, pictures: pd.DataFrame, patients: pd.DataF
 
 
 def _count_leaks(shown: list[_Shown]) -> Iterator[Count]:
-    references = {one.collection for one in shown} - {one.collection for one in shown if one.split}
-    anywhere = [one for one in shown if one.split == "train" or one.collection in references]
+    anywhere = [one for one in shown if one.split == "train"]
     for name in sorted({one.collection for one in shown if one.split == "test"}):
         tests = [one for one in shown if one.collection == name and one.split == "test"]
         own = [one for one in anywhere if one.collection == name]
@@ -149,39 +155,88 @@ def _count_twins(tests: list[_Shown], training: list[_Shown]) -> dict[str, int]:
             (one.picture_id, one.turned) not in orientations_seen for one in picture
         ),
         "same_patient": sum(one.patient_id in patients_seen for one in tests),
-        "any_twin": sum(
-            one.picture_id in pictures_seen or one.patient_id in patients_seen for one in tests
-        ),
+        "any_twin": sum(one.picture_id in pictures_seen or one.patient_id in patients_seen for one in tests),
     }
 
 
 def _count_split(name: str, split: pd.DataFrame, groups: pd.DataFrame) -> Iterator[Count]:
     known = split.merge(groups, on="image_id")
     for label in LABELS:
-        of = known[known["label"] == label]
+        rows = known[known["label"] == label]
+        total = rows["group_id"].nunique()
         for part in SPLITS:
-            rows = of[of["split"] == part]
-            yield ("splits", name, f"{part} {label} images", len(rows), len(of))
-            yield (
-                "splits", name, f"{part} {label} groups", rows["group_id"].nunique(), of["group_id"].nunique()
-            )  # fmt: skip
-    unlabelled = known[known["label"].isna()]
-    yield ("splits", name, "left_out unlabelled images", len(unlabelled), len(known))
+            own = rows[rows["split"] == part]
+            yield ("splits", name, f"{part} {label} images", len(own), len(rows))
+            yield ("splits", name, f"{part} {label} groups", own["group_id"].nunique(), total)
+    unlabelled = int(known["label"].isna().sum())
+    yield ("splits", name, "left_out unlabelled images", unlabelled, len(known))
 
 
 def render_audit(audit: pd.DataFrame) -> str:
-    """The audit as markdown: one sentence a published test folder, then the tables; ends with a newline.
+    """The audit as markdown: a sentence for each published test folder, then the tables.
 
-    The sentences come first, since they are what a reader asks; each says what is out of how many.
+    The sentences come first, since they answer what a reader asks: is the test set in the training set?
     """
-    values = {(row.section, row.subject, row.measure): (row.value, row.total) for row in audit.itertuples()}
+    values: Values = {
+        (row["section"], row["subject"], row["measure"]): (row["value"], row["total"])
+        for row in audit.to_dict("records")
+    }
     parts = [
-        "\n".join(_render_sentences(values)),
-        "## Collections\n\n" + _render_counts(audit, "collections", _COLUMNS),
-        "## Published test folders with a twin in training\n\n" + _render_leaks(values),
+        "\n".join(_say_leaks(values)),
+        "## Collections\n\n" + _tabulate(values, "collections", COLLECTION_MEASURES),
+        "## Published test files with a twin in training\n\n" + _tabulate(values, "leaks", LEAK_MEASURES),
     ]
-    if (audit["section"] == "quarantine").any():
-        parts.append("## Quarantine\n\n" + _render_quarantine(audit))
-    protocols = sorted(set(audit.loc[audit["section"] == "splits", "subject"]))
-    parts += [f"## Split `{name}`\n\n" + _render_split(name, values) for name in protocols]
+    reasons = sorted({measure for section, _, measure in values if section == "quarantine"})
+    if reasons:
+        parts.append("## Quarantine\n\n" + _tabulate(values, "quarantine", reasons))
+    for name in sorted({subject for section, subject, _ in values if section == "splits"}):
+        parts.append(f"## Split `{name}`: images (groups)\n\n" + _tabulate_split(values, name))
     return "\n\n".join(parts) + "\n"
+
+
+def _say_leaks(values: Values) -> Iterator[str]:
+    names = sorted({subject for section, subject, _ in values if section == "leaks"})
+    if not names:
+        yield "No collection here publishes a test folder."
+    for name in names:
+        for suffix, whose in (("", "in its own training folder"), ("_anywhere", "in any training folder")):
+            value = {one: values["leaks", name, one + suffix][0] for one in TWINS}
+            total = values["leaks", name, "any_twin"][1]
+            yield (
+                f"- Of {total:,} published test images of `{name}`, {_percent(value['any_twin'], total)} have a "
+                f"twin {whose}: byte-identical {value['byte_identical']:,}, same picture "
+                f"{value['same_picture']:,} (only mirrored {value['same_picture_only_mirrored']:,}), "
+                f"same patient {value['same_patient']:,}."
+            )
+
+
+def _percent(value: int, total: int) -> str:
+    return f"{100 * value / total:.1f} %" if total else "0 %"
+
+
+def _tabulate(values: Values, section: str, measures: Sequence[str]) -> str:
+    subjects = sorted(
+        {subject for one, subject, _ in values if one == section}, key=lambda one: (one == ALL, one)
+    )
+    rows = [
+        [subject, *(f"{values.get((section, subject, one), (0, 0))[0]:,}" for one in measures)]
+        for subject in subjects
+    ]
+    return _write_table(["collection", *(one.replace("_", " ") for one in measures)], rows)
+
+
+def _tabulate_split(values: Values, name: str) -> str:
+    rows = []
+    for label in LABELS:
+        cells = []
+        for part in SPLITS:
+            count, total = values["splits", name, f"{part} {label} images"]
+            groups = values["splits", name, f"{part} {label} groups"][0]
+            cells.append(f"{count:,} ({groups:,}), {_percent(count, total)}")
+        rows.append([label, *cells])
+    return _write_table(["label", *SPLITS], rows)
+
+
+def _write_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *("--:" for _ in head[1:])], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

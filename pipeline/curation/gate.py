@@ -75,7 +75,8 @@ def inspect_split(
     split names, is there once; otherwise each image is there once, under its canonical file; nothing else
     is; and pictures, patients and groups hold exactly the images. `labels_mapped`: each used row has one of
     the four labels, the one that `images` gives it (under `published`: its own folder's), and contradicts
-    neither the reference nor a used copy of its picture. `classes_present`: every label is in train, val and test.
+    neither the reference nor a used copy of its picture. `classes_present`: every label is in train, val
+    and test.
 
     Args:
         split: table `splits` of `protocol`.

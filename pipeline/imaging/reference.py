@@ -1,18 +1,24 @@
-"""The reference table of degradations in the documentation, made from the catalog.
+"""The documentation's table and picture of the degradations, made from the catalog.
 
-`python -m pipeline.imaging.reference` writes it anew after a change of `catalog/degradations.yaml`.
+`python -m pipeline.imaging.reference` makes both anew after a change of `catalog/degradations.yaml`.
 """
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.atomic import write_text
+import torch
+
+from pipeline.atomic import write_bytes, write_text
 from pipeline.catalog import Degradation, load_catalog
 from pipeline.errors import FalxError
-from pipeline.imaging.degrade import DEGRADERS
+from pipeline.imaging.degrade import DEGRADERS, degrade
+from pipeline.imaging.sheets import fit_sheet
+from pipeline.phantoms.patients import draw_slices
+from pipeline.phantoms.scanner import expose_slice
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "degradations.md"
+PICTURE = PAGE.with_suffix(".png")
 START, END = "<!-- table: start -->", "<!-- table: end -->"
 
 
@@ -42,16 +48,31 @@ def replace_table(page: str, table: str) -> str:
     return f"{head}{START}\n{table}\n{END}{rest.split(END, 1)[1]}"
 
 
+def draw_picture(degradations: Mapping[str, Degradation]) -> bytes:
+    """A phantom slice under each degradation, as PNG: a row a kind, severity 0 to 5 from left to right."""
+    drawn = draw_slices("documentation", "meningioma", seed=0, count=1)[0]
+    exposure = expose_slice(drawn.head, drawn.tumour, drawn.scan, drawn.view, drawn.seed)
+    image = torch.from_numpy(exposure.pixels).float().div(255)[None, None]
+    tiles, captions = [], []
+    for name in sorted(degradations):
+        for severity in range(6):
+            degraded = degrade(image, degradations[name], severity, [0]).mul(255).round().to(torch.uint8)
+            tiles.append(degraded.numpy()[0, 0])
+            captions.append(f"{name} {severity}")
+    return fit_sheet(tiles, captions, columns=6, tile=128, limit=200_000)
+
+
 def _first_sentence(name: str) -> str:
     text = (DEGRADERS[name].__doc__ or "").strip().split("\n")[0]
     return text.replace("`", "").replace("|", "\\|")
 
 
 def main() -> None:
-    """Write the table into the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    write_text(PAGE, replace_table(page, render_table(load_catalog().degradations)))
-    sys.stdout.write(f"wrote {PAGE}\n")
+    """Write the table into the page, and the picture beside it."""
+    degradations = load_catalog().degradations
+    write_text(PAGE, replace_table(PAGE.read_text(encoding="utf-8"), render_table(degradations)))
+    write_bytes(PICTURE, draw_picture(degradations))
+    sys.stdout.write(f"wrote {PAGE} and {PICTURE}\n")
 
 
 if __name__ == "__main__":

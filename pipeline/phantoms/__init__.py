@@ -1,4 +1,4 @@
-"""Stand-ins for the collections: procedural heads, their layouts and quirks, and the key of what was planted."""
+"""Stand-ins for the collections: procedural heads, layouts, quirks, and the key to them."""
 
 from pipeline.phantoms.generation import generate
 from pipeline.phantoms.key import Key, Planted, read_key

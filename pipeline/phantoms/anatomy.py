@@ -73,7 +73,7 @@ def draw_head(rng: np.random.Generator) -> Head:
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Signed distances of a slice's pixels to the head's surfaces, negative inside; float32 [height, width]."""
+    """Signed distances of a slice's pixels to surfaces, negative inside; float32 [height, width]."""
 
     points: Points
     skin: Field
@@ -93,7 +93,9 @@ def measure_surfaces(head: Head, view: View, points: Points) -> Surfaces:
     fine = sample_texture("fine", points, view, 1.35 / head.folding, head.origin)
     grain = sample_texture("grain", points, view, 0.62, head.origin)
     skin = _skin(head, points)
-    skull = ellipsoid(points, (0, -0.01, 0.05), head.outer) + np.float32(head.scalp) + coarse * np.float32(0.006)
+    skull = (
+        ellipsoid(points, (0, -0.01, 0.05), head.outer) + np.float32(head.scalp) + coarse * np.float32(0.006)
+    )
     vault = ellipsoid(points, (0, -0.01, 0.05), head.inner) + coarse * np.float32(0.006)
     cavity = soft_cut(vault, _base(points) - points.z + fine * np.float32(0.010), 0.12)
     stem = _stem(points)
@@ -124,13 +126,15 @@ def _base(points: Points) -> Field:
     back = step(-y, 0.05, 0.30)
     middle = np.square(x / np.float32(0.20))
     saddle = np.exp(-middle) * np.float32(0.10) * (1 - front) * (1 - back)
-    return np.float32(-0.45) + front * np.float32(0.25) - back * np.float32(0.26) + saddle
+    floor = np.float32(-0.45) + front * np.float32(0.25) - back * np.float32(0.26) + saddle
+    return np.asarray(floor, np.float32)
 
 
 def _tentorium(points: Points) -> Field:
     """Height of the roof of the cerebellum: a tent with its ridge in the middle, falling to the back."""
     x, y, _ = points
-    return np.float32(-0.08) + np.float32(0.26) * np.clip(y, -0.9, 0.0) - np.float32(0.28) * np.abs(x)
+    roof = np.float32(-0.08) + np.float32(0.26) * np.clip(y, -0.9, 0.0) - np.float32(0.28) * np.abs(x)
+    return np.asarray(roof, np.float32)
 
 
 def _stem(points: Points) -> Field:

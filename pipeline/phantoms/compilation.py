@@ -6,7 +6,7 @@ from dataclasses import replace
 from pipeline.labels import LABELS, TUMOURS, Label
 from pipeline.phantoms.patients import Slice
 from pipeline.phantoms.quirks import Treatment
-from pipeline.phantoms.shelves import COPY_KINDS, Plan, Shelf, treat_copy
+from pipeline.phantoms.shelves import COPY_KINDS, THUMBS, Plan, Shelf, deal_people, treat_copy
 
 NAME = "indk214"
 CLASSES = "DATASET/classification"
@@ -24,7 +24,7 @@ def publish_compilation(
         _copy_class(shelf, label, source, max(FEWEST, round(52 * scale)))
     for label in TUMOURS:
         _publish_segments(shelf, label, reference[label], max(3, round(16 * scale)))
-    _litter(shelf, f"{CLASSES}/Testing/glioma/Thumbs.db", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), "not_an_image")
+    _litter(shelf, f"{CLASSES}/Testing/glioma/Thumbs.db", THUMBS, "not_an_image")
     _litter(shelf, f"{CLASSES}/Training/notumor/empty.jpg", b"", "empty")
 
 
@@ -32,15 +32,13 @@ def _copy_class(shelf: Shelf, label: Label, source: str, count: int) -> None:
     """Files of one class as `source` has them, three in four byte for byte, in the same folders."""
     rng = shelf.rng("compilation", label)
     plans = [plan for plan in shelf.of(source) if plan.label == label and not plan.contradicts]
-    plans = [plans[index] for index in rng.permutation(len(plans))]
+    plans = deal_people(plans, lambda plan: plan.shown.patient if plan.shown else "", rng)
     tests = [plan for plan in plans if plan.split == "test"][: round(count / 4)]
     trains = [plan for plan in plans if plan.split == "train"][: count - len(tests)]
     for index, plan in enumerate(trains + tests):
         how = COPY_KINDS[index % len(COPY_KINDS)] if index % IDENTICAL_EVERY == 1 else ("bytes",)
         treatment = treat_copy(plan.treatment, how, rng)
-        shelf.add(
-            replace(plan, collection=NAME, path=f"{CLASSES}/{plan.path}", treatment=treatment, how=how)
-        )
+        shelf.add(replace(plan, collection=NAME, path=f"{CLASSES}/{plan.path}", treatment=treatment, how=how))
 
 
 def _publish_segments(shelf: Shelf, label: Label, slices: Sequence[Slice], count: int) -> None:

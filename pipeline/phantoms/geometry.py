@@ -1,7 +1,7 @@
 """Slices through a head: where each pixel lies in space, and how far from a surface.
 
-Space: x from the patient's right (−) to left (+), y from back (−) to front (+), z from below (−) to above (+),
-in units of half a head's length (about 95 mm); the origin lies in the middle of the skull.
+Space: x from the patient's right (−) to left (+), y from back (−) to front (+), z from below (−) to
+above (+), in units of half a head's length (about 95 mm); the origin lies in the middle of the skull.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ class View:
 def place_pixels(view: View, size: int) -> tuple[Field, Field]:
     """In-plane coordinates (across, up) of the pixel centres, each float32 [size, size]."""
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1) * view.extent
-    across, up = np.meshgrid(axis + view.shift[0], -axis + view.shift[1])
+    across, up = (np.asarray(field, np.float32) for field in np.meshgrid(axis, -axis))
+    across, up = across + np.float32(view.shift[0]), up + np.float32(view.shift[1])
     cosine, sine = np.float32(np.cos(view.tilt)), np.float32(np.sin(view.tilt))
     return across * cosine - up * sine, across * sine + up * cosine
 
@@ -83,7 +84,9 @@ def ellipsoid(points: Points, centre: Point, radii: Point) -> Field:
     x, y, z = ((value - np.float32(middle)) for value, middle in zip(points, centre, strict=True))
     squares = [np.square(v / np.float32(r)) for v, r in zip((x, y, z), radii, strict=True)]
     norm = np.sqrt(squares[0] + squares[1] + squares[2])
-    slope = np.sqrt(sum(s / np.float32(r * r) for s, r in zip(squares, radii, strict=True)) + np.float32(1e-6))
+    slope = np.sqrt(
+        sum(s / np.float32(r * r) for s, r in zip(squares, radii, strict=True)) + np.float32(1e-6)
+    )
     return np.asarray(norm * (norm - 1) / slope, np.float32)
 
 
@@ -117,5 +120,3 @@ def step(value: Field, at: float, width: float) -> Field:
     """0 below `at`, 1 above, a smooth ramp of `width` between."""
     t = np.clip((value - np.float32(at)) / np.float32(width) + np.float32(0.5), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
-
-

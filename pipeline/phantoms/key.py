@@ -69,9 +69,7 @@ class Key(BaseModel):
     def images(self, collection: str | None = None) -> list[Planted]:
         """Files that curation has to keep, of one collection or of all."""
         return [
-            file
-            for file in self.files
-            if file.quarantine is None and collection in (None, file.collection)
+            file for file in self.files if file.quarantine is None and collection in (None, file.collection)
         ]
 
 
@@ -118,7 +116,9 @@ def count_leaks(key: Key, collection: str, *, scope: Scope = "own", unit: Unit =
     kept = key.images()
     tests = [file for file in kept if file.collection == collection and file.published_split == "test"]
     trains = [
-        file for file in kept if file.published_split == "train" and (scope == "all" or file.collection == collection)
+        file
+        for file in kept
+        if file.published_split == "train" and (scope == "all" or file.collection == collection)
     ]
     if unit == "images":
         tests = list({file.md5: file for file in tests}.values())

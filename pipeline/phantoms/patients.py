@@ -72,7 +72,7 @@ def draw_slices(
 
 def _draw_sequence(label: Label, mixed: bool, rng: np.random.Generator) -> tissues.Sequence:
     """Kaggle's no_tumor pictures are of all kinds; the reference holds contrast-enhanced T1 alone."""
-    usual = 1.0 if not mixed else 0.30 if label == "no_tumor" else 0.90
+    usual = 1.0 if not mixed else 0.25 if label == "no_tumor" else 0.90
     draw = rng.random()
     return "t1c" if draw < usual else "t2" if draw < (1 + usual) / 2 else "flair"
 

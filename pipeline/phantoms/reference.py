@@ -1,4 +1,4 @@
-"""The reference collection: the only one that names patients, as pictures with a table and as MATLAB files."""
+"""The reference collection, which names patients: pictures with a table, and MATLAB files."""
 
 from collections.abc import Mapping, Sequence
 
@@ -60,7 +60,7 @@ def _spell_pids(label: Label, index: int, rng: np.random.Generator) -> tuple[str
 
 
 def publish_reference(shelf: Shelf, slices: Mapping[Label, Sequence[Slice]]) -> None:
-    """Plan the reference's files: `images/N.jpg`, here and there `N.mat` instead; slices of a patient in a row."""
+    """Plan the reference's files: `images/N.jpg`, here and there `N.mat`; a patient's slices in a row."""
     number = 0
     for label in ("meningioma", "glioma", "pituitary"):
         for index, shown in enumerate(slices[label]):
@@ -78,7 +78,9 @@ def publish_reference(shelf: Shelf, slices: Mapping[Label, Sequence[Slice]]) -> 
                 )
             )
     text = README.encode()
-    shelf.add(Plan(NAME, "README 2024.txt", None, Treatment(), how=("litter",), quarantine="sidecar", litter=text))
+    shelf.add(
+        Plan(NAME, "README 2024.txt", None, Treatment(), how=("litter",), quarantine="sidecar", litter=text)
+    )
 
 
 def write_table(rows: Sequence[tuple[Plan, Box | None]]) -> bytes:

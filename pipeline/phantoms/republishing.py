@@ -10,16 +10,22 @@ from pipeline.phantoms.patients import Slice, draw_slices
 from pipeline.phantoms.quirks import Treatment
 from pipeline.phantoms.shelves import (
     COPY_KINDS,
+    THUMBS,
     Plan,
     PublishedSplit,
     Shelf,
+    deal_people,
     name_steps,
     treat_copy,
     treat_original,
 )
 
+Rng = np.random.Generator
+
 FEWEST_OWN = 4
 FEWEST_WEB = 12
+# Share of a published test folder that is no copy of a training picture.
+FIRST_IN_TEST = 0.62
 
 
 @dataclass(frozen=True)
@@ -131,88 +137,95 @@ def publish_edition(
         test = max(edition.fewest[1], round(edition.test[kind] * scale))
         base = round((train + test) * (1 - edition.twins[kind]))
         if kind:
-            pool = _deal(healthy, rng)
+            pool = deal_people(healthy, patient_of, rng)
         else:
-            own = _deal(strangers[label], rng)[: round(base * edition.own)]
-            pool = own + _deal(reference[label], rng)
+            own = deal_people(strangers[label], patient_of, rng)[: round(base * edition.own)]
+            pool = own + deal_people(reference[label], patient_of, rng)
         _publish_class(shelf, edition, label, pool[:base], train, test, rng)
 
 
-def _deal(slices: Sequence[Slice], rng: np.random.Generator) -> list[Slice]:
-    """Shuffled, a first slice of everybody before anybody's second, so that few files show many people."""
-    order = [slices[index] for index in rng.permutation(len(slices))]
-    seen: dict[str, int] = {}
-    ranks = []
-    for shown in order:
-        ranks.append(seen.setdefault(shown.patient, 0))
-        seen[shown.patient] += 1
-    return [order[index] for index in np.argsort(ranks, kind="stable")]
+def patient_of(shown: Slice) -> str:
+    """Whose slice it is."""
+    return shown.patient
+
+
+class Names:
+    """Paths for one class of an edition: each folder's numbers in an order of their own."""
+
+    def __init__(self, edition: Edition, label: Label, sizes: Mapping[PublishedSplit, int], rng: Rng) -> None:
+        self.edition = edition
+        self.label = label
+        self.numbers = {split: iter(rng.permutation(size)) for split, size in sizes.items()}
+
+    def next(self, split: PublishedSplit) -> str:
+        """The next path in a published folder."""
+        number = int(next(self.numbers[split]))
+        name = self.edition.names[split].format(code=CODES[self.label], number=number)
+        return f"{self.edition.folders[split]}/{self.edition.spelling[self.label]}/{name}"
 
 
 def _publish_class(
-    shelf: Shelf,
-    edition: Edition,
-    label: Label,
-    pool: Sequence[Slice],
-    train: int,
-    test: int,
-    rng: np.random.Generator,
+    shelf: Shelf, edition: Edition, label: Label, pool: Sequence[Slice], train: int, test: int, rng: Rng
 ) -> None:
-    """First the pictures, dealt to both folders slice by slice, then copies until both are full.
+    """First the pictures, then copies of them until both folders are full."""
+    names = Names(edition, label, {"train": train, "test": test}, rng)
+    in_test = min(len(pool) - 1, round(test * FIRST_IN_TEST))
+    first = _place_first(shelf, edition, pool, in_test, names, rng)
+    trained = [plan for plan in first if plan.split == "train"]
+    splits: list[PublishedSplit] = ["test" for _ in range(test - in_test)]
+    splits += ["train" for _ in range(train - len(trained))]
+    for index, split in enumerate(splits):
+        source = trained[index % len(trained)] if split == "test" else first[rng.integers(len(first))]
+        how = COPY_KINDS[(index + 2 * LABELS.index(label)) % len(COPY_KINDS)]
+        copy = treat_copy(source.treatment, how, rng)
+        shelf.add(replace(source, path=names.next(split), treatment=copy, split=split, how=how))
+
+
+def _place_first(
+    shelf: Shelf, edition: Edition, pool: Sequence[Slice], in_test: int, names: Names, rng: Rng
+) -> list[Plan]:
+    """Deal the pictures to both folders slice by slice.
 
     Dealing by slice and not by patient puts most patients on both sides, as the published folders do.
     """
-    shelf_order = [pool[index] for index in rng.permutation(len(pool))]
-    in_test = min(len(pool) - 1, round(test * 0.62))
-    numbers = {"train": iter(rng.permutation(4 * train)), "test": iter(rng.permutation(4 * test))}
-
-    def place(split: PublishedSplit) -> str:
-        name = edition.names[split].format(code=CODES[label], number=int(next(numbers[split])))
-        return f"{edition.folders[split]}/{edition.spelling[label]}/{name}"
-
-    first: list[Plan] = []
-    for index, shown in enumerate(shelf_order):
+    plans = []
+    for index, number in enumerate(rng.permutation(len(pool))):
+        shown = pool[number]
         split: PublishedSplit = "test" if index < in_test else "train"
         treatment = treat_original(rng, turn=index - in_test)
         if shown.pid is not None and rng.random() < edition.mirrored:
             treatment = replace(treatment, mirror=True)
         how = name_steps(treatment) if shelf.shows(shown) else ("original",)
-        first.append(
-            shelf.add(Plan(edition.name, place(split), shown, treatment, edition.spelling[label], split, how))
-        )
-    trained = [plan for plan in first if plan.split == "train"]
-    splits: list[PublishedSplit] = ["test"] * (test - in_test) + ["train"] * (train - len(trained))
-    for index, split in enumerate(splits):
-        source = trained[index % len(trained)] if split == "test" else first[rng.integers(len(first))]
-        how = COPY_KINDS[index % len(COPY_KINDS)]
-        copy = treat_copy(source.treatment, how, rng)
-        shelf.add(replace(source, path=place(split), treatment=copy, split=split, how=how))
+        spelled = edition.spelling[shown.label]
+        plans.append(shelf.add(Plan(edition.name, names.next(split), shown, treatment, spelled, split, how)))
+    return plans
 
 
 def plant_quirks(shelf: Shelf, edition: Edition, scale: float) -> None:
-    """Plan what went wrong: mislabelled copies, broken files, dot-folders, litter, formats under false names."""
+    """Plan what went wrong: mislabelled copies, broken files, dot-folders, litter."""
     _plant_mislabelled(shelf, edition, max(2, round(6 * scale)))
     rng = shelf.rng("quirks", edition.name)
-    train = [plan for plan in shelf.of(edition.name) if plan.split == "train"]
-    folder = f"{edition.folders['train']}/{edition.spelling['glioma']}"
+    train = [plan for plan in shelf.of(edition.name) if plan.split == "train" and not plan.contradicts]
     source = train[rng.integers(len(train))]
-    hidden = replace(source, quarantine="hidden", how=("bytes",))
-    home, name = source.path.rsplit("/", 1)
-    stem = name.removesuffix(".jpg")
-    shelf.add(replace(hidden, path=f"{home}/.ipynb_checkpoints/{stem}-checkpoint.jpg"))
+    home, name = _split_path(source)
+    checkpoint = f"{home}/.ipynb_checkpoints/{name.removesuffix('.jpg')}-checkpoint.jpg"
+    shelf.add(replace(source, path=checkpoint, quarantine="hidden", how=("bytes",)))
     for index in range(max(1, round(3 * scale))):
-        broken = train[rng.integers(len(train))]
-        cut = replace(broken.treatment, format="JPEG", mode="L", cut=float(rng.uniform(0.35, 0.8)))
-        home = broken.path.rsplit("/", 1)[0]
-        shelf.add(
-            replace(
-                broken, path=f"{home}/part_{index}.jpg", treatment=cut, quarantine="truncated", how=("truncated",)
-            )
-        )
+        source = train[rng.integers(len(train))]
+        home, _ = _split_path(source)
+        cut = replace(source.treatment, format="JPEG", mode="L", cut=float(rng.uniform(0.35, 0.8)))
+        broken = replace(source, treatment=cut, quarantine="truncated", how=("truncated",))
+        shelf.add(replace(broken, path=f"{home}/part_{index}.jpg"))
         _litter(shelf, edition, f"{home}/empty_{index}.jpg", b"", "empty")
-    _litter(shelf, edition, f"{folder}/Thumbs.db", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), "not_an_image")
-    _litter(shelf, edition, f"{folder}/readme.txt", b"see kaggle page\r\n", "not_an_image")
-    _litter(shelf, edition, f"{edition.folders['test']}/.DS_Store", b"\x00\x00\x00\x01Bud1" + bytes(64), "hidden")
+    home = f"{edition.folders['train']}/{edition.spelling['glioma']}"
+    _litter(shelf, edition, f"{home}/Thumbs.db", THUMBS, "not_an_image")
+    _litter(shelf, edition, f"{home}/readme.txt", b"see kaggle page\r\n", "not_an_image")
+    _litter(shelf, edition, f"{edition.folders['test']}/.DS_Store", b"\0\0\0\1Bud1" + bytes(64), "hidden")
+
+
+def _split_path(plan: Plan) -> tuple[str, str]:
+    home, _, name = plan.path.rpartition("/")
+    return home, name
 
 
 def _litter(shelf: Shelf, edition: Edition, path: str, data: bytes, reason: str) -> None:
@@ -240,4 +253,3 @@ def _plant_mislabelled(shelf: Shelf, edition: Edition, count: int) -> None:
                 contradicts=True,
             )
         )
-

@@ -92,10 +92,10 @@ def find_box(mask: NDArray[np.bool_]) -> Box | None:
 def _develop(image: Field, scan: Scan, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Shading, blur, Rician noise, brightness curve, eight bits."""
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
-    slope = axis[None, :] * np.float32(np.cos(scan.bias_at)) + axis[:, None] * np.float32(np.sin(scan.bias_at))
-    image = cv2.GaussianBlur(np.clip(image, 0, 1.2), (0, 0), scan.blur)
-    image = image * (1 + np.float32(scan.bias) * slope)
+    across, down = np.float32(np.cos(scan.bias_at)), np.float32(np.sin(scan.bias_at))
+    shading = 1 + np.float32(scan.bias) * (axis[None, :] * across + axis[:, None] * down)
+    shaded = np.asarray(cv2.GaussianBlur(np.clip(image, 0, 1.2), (0, 0), scan.blur), np.float32) * shading
     real, imaginary = rng.standard_normal((2, SIZE, SIZE), np.float32) * np.float32(scan.noise)
-    image = np.sqrt(np.square(image + real) + np.square(imaginary))
-    image = np.power(np.clip(image, 0, None), np.float32(scan.contrast)) * np.float32(scan.gain)
-    return np.asarray(np.clip(image * 255 + 0.5, 0, 255), np.uint8)
+    magnitude = np.sqrt(np.square(shaded + real) + np.square(imaginary))
+    bright = np.power(magnitude, np.float32(scan.contrast)) * np.float32(scan.gain)
+    return np.asarray(np.clip(bright * 255 + 0.5, 0, 255), np.uint8)

@@ -1,8 +1,9 @@
 """Plans of files: which picture, treated how, lies where, before anything is rendered."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from pipeline.digests import seed_for
 from pipeline.labels import Label
 from pipeline.phantoms.patients import Slice
 from pipeline.phantoms.quirks import SIZES, Format, Mode, Treatment
+
+T = TypeVar("T")
 
 PublishedSplit = Literal["train", "test"]
 
@@ -24,6 +27,9 @@ COPY_KINDS: tuple[tuple[str, ...], ...] = (
     ("mirrored", "re-scaled", "re-brightened"),
     ("bytes",),
 )
+
+# The head of a Windows thumbnail store: an OLE2 compound file.
+THUMBS = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,17 @@ class Shelf:
     def of(self, collection: str) -> list[Plan]:
         """Sound plans of a collection."""
         return [plan for plan in self.plans if plan.collection == collection and plan.quarantine is None]
+
+
+def deal_people(items: Sequence[T], whose: Callable[[T], str], rng: np.random.Generator) -> list[T]:
+    """Shuffled, a first item of everybody before anybody's second, so that few files show many people."""
+    order = [items[index] for index in rng.permutation(len(items))]
+    seen: Counter[str] = Counter()
+    ranks = []
+    for item in order:
+        ranks.append(seen[whose(item)])
+        seen[whose(item)] += 1
+    return [order[index] for index in np.argsort(ranks, kind="stable")]
 
 
 # What the first files of every class are made to be, so that a small class holds every colour mode.

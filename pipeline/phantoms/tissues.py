@@ -36,7 +36,7 @@ class Canvas:
     image: Field
     tissues: Mapping[str, float]
 
-    def lay(self, tissue: str | float | Field, share: Field) -> None:
+    def lay(self, tissue: str | float | np.float32 | Field, share: Field) -> None:
         """Cover each pixel's `share` with a tissue, or with a brightness."""
         value = np.float32(self.tissues[tissue]) if isinstance(tissue, str) else tissue
         self.image += share * (value - self.image)
@@ -141,7 +141,7 @@ def _paint_cerebrum(canvas: Canvas, head: Head, s: Surfaces) -> None:
     canvas.lay("white", brain * step(fold, 0.042, 0.03))
     mottle = np.clip(s.coarse * np.float32(0.018), -0.05, 0.05)
     canvas.image += brain * mottle
-    canvas.lay("fluid", brain * step(-fold, -np.float32(0.006 + head.atrophy * 0.4), 0.012) * np.float32(0.6))
+    canvas.lay("fluid", brain * step(-fold, -(0.006 + head.atrophy * 0.4), 0.012) * np.float32(0.6))
 
 
 def _paint_hindbrain(canvas: Canvas, s: Surfaces) -> None:
@@ -149,7 +149,9 @@ def _paint_hindbrain(canvas: Canvas, s: Surfaces) -> None:
     canvas.lay("stem", inside(s.stem, 0.015) * inside(p.z + np.float32(0.02), 0.1))
     small = inside(s.cerebellum, 0.012)
     canvas.lay("grey", small)
-    leaf = np.sin((p.z * np.float32(0.9) + p.y * np.float32(0.35)) * np.float32(95) + s.fine * np.float32(1.5))
+    leaf = np.sin(
+        (p.z * np.float32(0.9) + p.y * np.float32(0.35)) * np.float32(95) + s.fine * np.float32(1.5)
+    )
     canvas.lay("white", small * step(-s.cerebellum, 0.09, 0.08) * np.float32(0.8))
     canvas.image -= small * step(leaf, 0.4, 0.8) * np.float32(0.09)
     fourth = ellipsoid(p, (0, -0.22, -0.38), (0.07, 0.05, 0.10))
@@ -162,7 +164,7 @@ def _paint_depths(canvas: Canvas, head: Head, s: Surfaces) -> None:
     size = head.ventricle**0.5
     canvas.lay("grey", inside(ellipsoid(p, (0.24, 0.05, 0.06), (0.075, 0.20, 0.10)), 0.03))
     canvas.lay("stem", inside(ellipsoid(p, (0.10, -0.06, 0.05), (0.10, 0.16, 0.09)), 0.03))
-    callosum = ellipsoid(p, (0, 0.0, 0.14), (0.20, 0.40, 0.17)) 
+    callosum = ellipsoid(p, (0, 0.0, 0.14), (0.20, 0.40, 0.17))
     arch = np.maximum(np.abs(callosum + np.float32(0.03)) - np.float32(0.032), np.float32(0.12) - p.z)
     canvas.lay("white", inside(arch, 0.02))
     body = ellipsoid(p, (0.065 + 0.02 * size, 0.02, 0.16), (0.050 * size, 0.36, 0.075 * size))
@@ -177,7 +179,9 @@ def _paint_depths(canvas: Canvas, head: Head, s: Surfaces) -> None:
     plexus = ellipsoid(p, (0.20, -0.30, 0.06), (0.022, 0.05, 0.03))
     canvas.lay("vessel", inside(plexus, 0.03) * np.float32(0.55 * head.vessels))
     sylvian = np.maximum(np.abs(p.z + np.float32(0.08) - (p.y - 0.1) * np.float32(-0.25)) - 0.012, 0.38 - p.x)
-    sylvian = np.maximum(sylvian, np.abs(p.y - np.float32(0.08)) - np.float32(0.34)) + s.fine * np.float32(0.006)
+    sylvian = np.maximum(sylvian, np.abs(p.y - np.float32(0.08)) - np.float32(0.34)) + s.fine * np.float32(
+        0.006
+    )
     canvas.lay("fluid", inside(sylvian, 0.02) * inside(s.cavity) * np.float32(0.85))
 
 
@@ -189,13 +193,17 @@ def _paint_midline(canvas: Canvas, s: Surfaces) -> None:
     basin = both_sides(p, (0.0, 0.16, -0.25), (0.14, 0.12, 0.07))
     canvas.lay("fluid", inside(basin, 0.03) * room * np.float32(0.8))
     tent = np.abs(s.cerebrum - s.cerebellum)
-    canvas.lay("dura", inside(tent - 0.004, 0.012) * room * inside(s.cerebellum - np.float32(0.03)) * np.float32(0.6))
+    canvas.lay(
+        "dura", inside(tent - 0.004, 0.012) * room * inside(s.cerebellum - np.float32(0.03)) * np.float32(0.6)
+    )
 
 
 def _paint_vessels(canvas: Canvas, head: Head, s: Surfaces) -> None:
     p = s.points
     strength = np.float32(0.4 + 0.6 * head.vessels)
-    sinus = np.maximum(np.abs(s.cavity + np.float32(0.02)) - np.float32(0.028), np.abs(p.x) - np.float32(0.035))
+    sinus = np.maximum(
+        np.abs(s.cavity + np.float32(0.02)) - np.float32(0.028), np.abs(p.x) - np.float32(0.035)
+    )
     sinus = np.maximum(sinus, np.minimum(np.float32(0.1) - p.z, p.y + np.float32(0.35)))
     canvas.lay("vessel", inside(sinus, 0.02) * strength)
     deep = ellipsoid(p, (0, -0.36, 0.07), (0.025, 0.10, 0.03))
@@ -214,6 +222,8 @@ def _paint_sella(canvas: Canvas, head: Head, s: Surfaces) -> None:
     size = 0.055 * head.pituitary
     gland = ellipsoid(s.points, (0, SELLA[1], SELLA[2] - 0.03), (1.3 * size, size, 0.75 * size))
     stalk = ellipsoid(s.points, (0, SELLA[1] - 0.02, SELLA[2] + 0.05), (0.013, 0.016, 0.07))
-    canvas.lay("bone", inside(gland - np.float32(0.022), 0.02) * inside(s.points.z - np.float32(SELLA[2]), 0.04))
+    canvas.lay(
+        "bone", inside(gland - np.float32(0.022), 0.02) * inside(s.points.z - np.float32(SELLA[2]), 0.04)
+    )
     canvas.lay("gland", inside(gland, 0.02))
     canvas.lay("vessel", inside(stalk, 0.015) * np.float32(0.6))

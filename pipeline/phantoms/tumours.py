@@ -50,14 +50,14 @@ def _draw_glioma(head: Head, rng: np.random.Generator) -> Tumour:
     centre = (
         side * rng.uniform(0.14, 0.42) * head.width, rng.uniform(-0.45, 0.48), rng.uniform(-0.06, 0.45)
     )  # fmt: skip
-    low_grade = rng.random() < 0.12
+    low_grade = rng.random() < 0.10
     solid = rng.random() < 0.12
     return Tumour(
         "glioma",
         centre,
         _vary(radius, 0.30, rng),
         rough=rng.uniform(0.18, 0.50),
-        uptake=rng.uniform(0.15, 0.35) if low_grade else rng.uniform(0.55, 1.0),
+        uptake=rng.uniform(0.15, 0.35) if low_grade else rng.uniform(0.6, 1.0),
         core=rng.uniform(0.0, 0.35) if solid else rng.uniform(0.5, 1.0),
         oedema=rng.uniform(0.5, 1.0),
         tail=0.0,
@@ -135,7 +135,11 @@ def paint_tumour(canvas: Canvas, tumour: Tumour, surfaces: Surfaces, points: Poi
         Share of each pixel that is tumour, float32 [height, width].
     """
     rim = ellipsoid(points, tumour.centre, tumour.radii)
-    noise = surfaces.coarse * np.float32(0.6) + surfaces.fine * np.float32(0.5) + surfaces.grain * np.float32(0.25)
+    noise = (
+        surfaces.coarse * np.float32(0.6)
+        + surfaces.fine * np.float32(0.5)
+        + surfaces.grain * np.float32(0.25)
+    )
     rim = rim + noise * np.float32(tumour.rough * tumour.radius * 0.8)
     paint = {"glioma": _paint_glioma, "meningioma": _paint_meningioma, "pituitary": _paint_pituitary}
     return paint[tumour.label](canvas, tumour, surfaces, rim)
@@ -146,7 +150,7 @@ def _paint_glioma(canvas: Canvas, tumour: Tumour, s: Surfaces, rim: Field) -> Fi
     radius = np.float32(tumour.radius)
     fluid = np.float32(canvas.tissues["fluid"])
     swelling = np.exp(-np.square(np.maximum(rim, 0) / (radius * np.float32(0.8))))
-    swollen = canvas.image + (fluid - canvas.image) * np.float32(0.45 * tumour.oedema)
+    swollen = canvas.image + (fluid - canvas.image) * np.float32(0.55 * tumour.oedema)
     patchy = step(s.coarse * np.float32(0.5) + s.fine * np.float32(0.4), -0.7, 1.2)
     canvas.lay(swollen, swelling * brain * (np.float32(0.4) + np.float32(0.6) * patchy))
     mass = inside(rim, 0.03) * brain
@@ -165,7 +169,9 @@ def _paint_glioma(canvas: Canvas, tumour: Tumour, s: Surfaces, rim: Field) -> Fi
 def _paint_meningioma(canvas: Canvas, tumour: Tumour, s: Surfaces, rim: Field) -> Field:
     room = inside(s.cavity, 0.02)
     swelling = np.exp(-np.square(np.maximum(rim, 0) / np.float32(tumour.radius * 0.7)))
-    swollen = canvas.image + (np.float32(canvas.tissues["fluid"]) - canvas.image) * np.float32(0.4 * tumour.oedema)
+    swollen = canvas.image + (np.float32(canvas.tissues["fluid"]) - canvas.image) * np.float32(
+        0.4 * tumour.oedema
+    )
     canvas.lay(swollen, swelling * inside(s.cerebrum, 0.02))
     canvas.lay("fluid", inside(rim - np.float32(0.014), 0.02) * room * np.float32(0.7))
     mass = inside(rim, 0.02) * room
@@ -176,7 +182,9 @@ def _paint_meningioma(canvas: Canvas, tumour: Tumour, s: Surfaces, rim: Field) -
     dead = step(-rim / np.float32(tumour.radius) + s.fine * np.float32(0.2), 0.75, 0.3)
     canvas.lay(np.float32(grey * 0.8), mass * dead * np.float32(tumour.core))
     dura = inside(np.abs(s.cavity + np.float32(0.012)) - np.float32(0.012), 0.012)
-    canvas.lay(bright, dura * step(-rim, -0.6 * tumour.radius, 0.5 * tumour.radius) * np.float32(tumour.tail * 0.8))
+    canvas.lay(
+        bright, dura * step(-rim, -0.6 * tumour.radius, 0.5 * tumour.radius) * np.float32(tumour.tail * 0.8)
+    )
     return mass
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.catalog import Collection, Counts
@@ -79,6 +79,7 @@ def test_a_folder_that_nobody_fetched_claims_no_version(tmp_path: Path) -> None:
 
 
 @given(order=st.permutations(list(FILES)))
+@settings(max_examples=20, deadline=None)
 def test_measure_depends_on_content_alone(tmp_path_factory: pytest.TempPathFactory, order: list[str]) -> None:
     folder = fill(tmp_path_factory.mktemp("any"), {name: FILES[name] for name in order})
     first = fill(tmp_path_factory.mktemp("other"), FILES)
@@ -236,6 +237,7 @@ PATHS = st.dictionaries(
 
 
 @given(listing=PATHS)
+@settings(max_examples=30, deadline=None)
 def test_lists_survive_writing_and_reading(
     tmp_path_factory: pytest.TempPathFactory, listing: dict[str, str]
 ) -> None:

@@ -30,6 +30,21 @@ with serve(Path(sys.argv[1])) as handle:
     sys.stdin.read()
 """
 
+LOCK = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "ab")
+fcntl.flock(lock, fcntl.LOCK_SH)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
+
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
@@ -167,22 +182,22 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
 
 
 def test_the_keeper_ends_its_command_with_the_last_user(tmp_path: Path):
-    with lease(tmp_path), lease(tmp_path), kept(tmp_path, "sleep", "600") as keeper:
-        child = child_of(keeper)
-        time.sleep(1.2)
-        assert keeper.poll() is None
-    with contextlib.ExitStack() as users:
-        users.enter_context(lease(tmp_path))
-        keeper = users.enter_context(kept(tmp_path, "sleep", "600"))
-        child = child_of(keeper)
-        users.enter_context(lease(tmp_path))
-    assert wait_for(lambda: not child.is_running())
+    with contextlib.ExitStack() as one, contextlib.ExitStack() as other:
+        one.enter_context(lease(tmp_path))
+        other.enter_context(lease(tmp_path))
+        with kept(tmp_path, "sleep", "600") as keeper:
+            child = child_of(keeper)
+            one.close()
+            time.sleep(1.2)
+            assert keeper.poll() is None
+            other.close()
+            assert keeper.wait(20) == 0
+            assert not child.is_running()
 
 
 def test_a_killed_user_counts_no_more(tmp_path: Path):
-    holder = "import fcntl, sys, time; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_SH); print(1, flush=True); time.sleep(600)"
     with subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path / USERS)], stdout=subprocess.PIPE
+        [sys.executable, "-c", LOCK, str(tmp_path / USERS)], stdout=subprocess.PIPE
     ) as someone:
         assert someone.stdout is not None
         someone.stdout.readline()
@@ -202,13 +217,15 @@ def test_a_killed_keeper_takes_its_command_along(tmp_path: Path):
 
 
 def test_a_command_that_ignores_the_request_is_killed(tmp_path: Path):
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
     code = "import sys, resources.mlflow_keeper as k; k.STOP_SECONDS = 0.5; from pathlib import Path; "
     code += "sys.exit(k.keep(Path(sys.argv[1]), sys.argv[2:]))"
-    with lease(tmp_path), subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path), sys.executable, "-c", stubborn],
-        stdout=subprocess.PIPE,
-    ) as keeper:
+    with (
+        lease(tmp_path),
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), sys.executable, "-c", STUBBORN],
+            stdout=subprocess.PIPE,
+        ) as keeper,
+    ):
         assert keeper.stdout is not None
         keeper.stdout.readline()
         child = child_of(keeper)

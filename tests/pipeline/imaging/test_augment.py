@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torchvision.transforms import v2
 
 from pipeline.catalog import load_catalog
@@ -179,6 +180,21 @@ def test_a_golden_sample() -> None:
     ramp = torch.arange(64, dtype=torch.uint8).mul(4).reshape(1, 8, 8)
     found = augmenter(FULL.model_copy(update={"degrade": 0.0}))(ramp, ["golden"], 7)[0, 0, 3]
     assert found.tolist() == pytest.approx(GOLDEN_ROW, abs=1.5 / 255)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"crop_scale": (0.0, 1.0)}, "crop_scale: give"),
+        ({"crop_scale": (0.9, 0.8)}, "crop_scale: give"),
+        ({"crop_scale": (0.9, 1.1)}, "crop_scale: give"),
+        ({"crop_ratio": (0.0, 1.0)}, "crop_ratio: give"),
+        ({"crop_ratio": (2.0, 1.0)}, "crop_ratio: give"),
+    ],
+)
+def test_ranges_that_hold_nothing_are_refused(ranges: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        AugmentSpec(**ranges)
 
 
 def test_unknown_degradations_are_named() -> None:

@@ -443,6 +443,16 @@ def test_windowing_keeps_the_order_and_spans_the_range(values: np.ndarray) -> No
         assert not windowed.any()
 
 
+@given(
+    arrays.arrays(
+        st.sampled_from([np.int8, np.int16, np.uint16, ">i2"]),
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    )
+)
+def test_windowing_does_not_depend_on_the_number_type(values: np.ndarray) -> None:
+    assert (window_grey(values) == window_grey(values.astype(np.float64))).all()
+
+
 @settings(deadline=None)
 @given(
     arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)),

@@ -1,14 +1,16 @@
 """The documentation's table of degradations is the catalog's, and its examples run."""
 
+import io
 import re
 
 import pytest
 import yaml
+from PIL import Image
 
 from pipeline.catalog import load_catalog
 from pipeline.errors import FalxError
 from pipeline.imaging.degrade import DEGRADERS
-from pipeline.imaging.reference import END, PAGE, START, render_table, replace_table
+from pipeline.imaging.reference import END, PAGE, PICTURE, START, draw_picture, render_table, replace_table
 from pipeline.recipe import AugmentSpec
 
 PAGE_TEXT = PAGE.read_text(encoding="utf-8")
@@ -37,6 +39,15 @@ def test_every_kind_says_what_it_does() -> None:
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(FalxError, match="lacks a mark"):
         replace_table("# Degradations", "table")
+
+
+def test_the_picture_has_a_row_a_kind() -> None:
+    sizes = []
+    for png in (PICTURE.read_bytes(), draw_picture(load_catalog().degradations)):
+        with Image.open(io.BytesIO(png)) as picture:
+            sizes.append(picture.size)
+    assert sizes[0] == sizes[1], "run: python -m pipeline.imaging.reference"
+    assert PICTURE.name in PAGE_TEXT
 
 
 def test_the_examples_work() -> None:

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from pipeline.labels import LABELS, TUMOURS, Label
 from pipeline.phantoms.anatomy import SELLA, draw_head, measure_surfaces
-from pipeline.phantoms.geometry import Plane, Points, View, capsule, ellipsoid, inside, lay_points, place_pixels, step
+from pipeline.phantoms.geometry import (
+    Plane,
+    Points,
+    View,
+    capsule,
+    ellipsoid,
+    inside,
+    lay_points,
+    place_pixels,
+    step,
+)
 from pipeline.phantoms.patients import draw_slices
 from pipeline.phantoms.scanner import SIZE, draw_scan, expose_slice
 from pipeline.phantoms.textures import CELLS, open_volume, sample_slab
@@ -29,7 +39,9 @@ def test_ellipsoid_is_exact_on_its_surface_and_has_the_right_sign() -> None:
         on = list(centre)
         on[axis] += radii[axis]
         assert ellipsoid(at(*on), centre, radii)[0, 0] == pytest.approx(0, abs=1e-5)
-    assert ellipsoid(at(0.2, -0.2, 0.3), centre, radii)[0, 0] < 0 < ellipsoid(at(2, 0, 0), centre, radii)[0, 0]
+    assert (
+        ellipsoid(at(0.2, -0.2, 0.3), centre, radii)[0, 0] < 0 < ellipsoid(at(2, 0, 0), centre, radii)[0, 0]
+    )
 
 
 def test_capsule_measures_distance_to_a_rod() -> None:

@@ -32,7 +32,9 @@ def open_picture(data: bytes) -> Image.Image:
 def test_modes_show_the_same_picture(exposure: Exposure, mode: Mode) -> None:
     image = open_picture(encode_file(exposure, Treatment(mode=mode, format="PNG")))
     assert image.mode == mode
-    shown = np.asarray(image, np.float64) / 257 if mode == "I;16" else np.asarray(image.convert("L"), np.float64)
+    shown = (
+        np.asarray(image, np.float64) / 257 if mode == "I;16" else np.asarray(image.convert("L"), np.float64)
+    )
     assert np.abs(shown - exposure.pixels).max() <= 2
 
 
