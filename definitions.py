@@ -29,7 +29,6 @@ CURATE = dg.define_asset_job(
 TRAIN = dg.define_asset_job(
     "train",
     dg.AssetSelection.assets("model", "predictions", "metrics"),
-    partitions_def=GRID,
     description="One recipe under one protocol: train, register, predict the test part, score.",
 )
 COMPARE = dg.define_asset_job(

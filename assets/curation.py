@@ -15,6 +15,7 @@ from assets.materials import (
     table_metadata,
 )
 from pipeline.catalog import Catalog
+from pipeline.errors import TableError
 from pipeline.labels import PROTOCOLS
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -29,7 +30,9 @@ CODE = {
     "pictures": code_version("curation/pictures.py"),
     "patients": code_version("curation/patients.py"),
     "groups": code_version("curation/groups.py"),
-    "splits": code_version("curation/splits.py", "curation/milp.py"),
+    "splits": code_version(
+        "curation/splits.py", "curation/milp.py", "curation/ledger.py", "curation/groups.py"
+    ),
     "audit": code_version("curation/audit.py"),
 }
 INVENTORY = ("files", "records", "thumbnails")
@@ -111,7 +114,7 @@ def images(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
     """MD5-distinct decodable images with their files and labels."""
     from pipeline.curation.inventory import list_images
 
-    references = sorted(c.name for c in raw_store.catalog.collections.values() if c.reference)
+    references = raw_store.references
     manifest = store_table(
         context,
         lake,
@@ -128,17 +131,19 @@ def images(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
 
 
 @table_asset("pictures", GROUP, CODE["pictures"], ["thumbnails", "images"])
-def pictures(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[Any]:
+def pictures(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -> dg.MaterializeResult[Any]:
     """Which images show one picture: copies under re-encoding, re-scaling, brightness change or mirror."""
     from pipeline.curation.pictures import find_pictures
 
+    references = raw_store.references
     manifest = store_table(
         context,
         lake,
         "pictures",
-        lambda: find_pictures(lake.read("thumbnails"), lake.read("images")),
+        lambda: find_pictures(lake.read("thumbnails"), lake.read("images"), references=references),
         inputs=["thumbnails", "images"],
         code=CODE["pictures"],
+        parameters={"references": references},
     )
     frame = lake.read("pictures")
     return result_of(
@@ -196,7 +201,7 @@ def groups(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResul
 SPLIT_INPUTS = {
     "published": ["files", "images"],
     "stratified": ["images"],
-    "patient": ["images", "patients", "groups"],
+    "patient": ["images", "patients", "groups", "pictures"],
 }
 SPLIT_TEXTS = {
     "published": "The collections' own Training and Testing folders, file by file: the claim as published. "
@@ -244,12 +249,36 @@ def _split_asset(protocol: str) -> dg.AssetsDefinition:
 def _make_split(protocol: str, lake: Lake, raw_store: RawStore) -> "pd.DataFrame":
     from pipeline.curation.splits import split_patient, split_published, split_stratified
 
-    frames = [lake.read(table) for table in SPLIT_INPUTS[protocol]]
+    images = lake.read("images")
     if protocol == "published":
-        return split_published(*frames, raw_store.catalog.collections)
+        return split_published(lake.read("files"), images, raw_store.catalog.collections)
     if protocol == "stratified":
-        return split_stratified(*frames, seed=raw_store.seed)
-    return split_patient(*frames)
+        return split_stratified(images, seed=raw_store.seed)
+    return split_patient(
+        images,
+        lake.read("patients"),
+        lake.read("groups"),
+        pictures=lake.read("pictures"),
+        previous=read_frozen(lake),
+    )
+
+
+def read_frozen(lake: Lake) -> "pd.DataFrame | None":
+    """The assignments made before, which are carried forward; None where there are none yet.
+
+    Raises:
+        TableError: they are damaged; nobody may be moved from test to train by an accident on the disk.
+    """
+    if lake.manifest("splits/patient") is None:
+        return None
+    try:
+        return lake.read("splits/patient")
+    except TableError as error:
+        path = lake.path("splits/patient")
+        raise TableError(
+            f"the frozen assignments of `patient` cannot be carried forward: {error}. Restore {path} from a "
+            "backup; only if no model was scored on it yet, remove it and its manifest to split anew"
+        ) from error
 
 
 AUDIT_INPUTS = ["files", "quarantine", "images", "pictures", "patients", "groups"]

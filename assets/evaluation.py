@@ -209,7 +209,6 @@ def leaderboard(
 ) -> dg.MaterializeResult[Any]:
     """Recipes × protocols, each with its optimism: the score as published minus that on new patients."""
     from pipeline.curation.gate import decide_verdict
-
     from pipeline.evaluation.canvas import png
     from pipeline.evaluation.leaderboard import rank_recipes, render_leaderboard_markdown, tell_optimism
     from pipeline.evaluation.optimism import leaderboard_figure

@@ -115,7 +115,7 @@ def result_of(
     shown: dict[str, Any] = {
         "dagster/row_count": manifest.rows,
         "digest": manifest.digest[:16],
-        "size": f"{manifest.bytes / 1e6:.2f} MB",
+        "size": f"{manifest.bytes / 1e3:,.0f} kB",
         **metadata,
     }
     if frame is not None:

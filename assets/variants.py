@@ -66,5 +66,6 @@ def _first_image(lake: Lake) -> "pd.DataFrame":
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(lake.path("variants"))
-    frame: pd.DataFrame = next(file.iter_batches(batch_size=256)).to_pandas()
-    return frame[frame["image_id"] == frame["image_id"].iloc[0]]
+    frame = next(file.iter_batches(batch_size=256)).to_pandas()
+    chosen: pd.DataFrame = frame[frame["image_id"] == frame["image_id"].iloc[0]]
+    return chosen

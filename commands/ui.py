@@ -64,13 +64,15 @@ def dagster_command(settings: Settings) -> list[str]:
 
 
 def _serve_dagster(settings: Settings, mlflow_uri: str) -> int:
+    # Set both before the child starts: a shell's `&` hands SIGINT down ignored, and Dagster would be immune.
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     log = settings.home / "dagster" / "dev.log"
     with log.open("w") as stream:
         # Its own group: Ctrl-C reaches this process alone, which then ends the whole group in order.
         dagster = subprocess.Popen(
             dagster_command(settings), stdout=stream, stderr=stream, cwd=ROOT, process_group=0, env=os.environ
         )
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _wait_until_up(dagster, settings.dagster_port, log)
         say(f"Dagster  http://{HOST}:{settings.dagster_port}  assets, runs, checks, schedules")

@@ -53,6 +53,11 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         return load_catalog(Path(self.catalog_root))
 
     @property
+    def references(self) -> list[str]:
+        """Names of the collections that name patients, sorted."""
+        return sorted(c.name for c in self.catalog.collections.values() if c.reference)
+
+    @property
     def lock_path(self) -> Path:
         """The lock file that pins the bytes of every raw collection of this home; phantoms have their own."""
         if self.profile == "demo":

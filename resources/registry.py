@@ -93,12 +93,13 @@ class Registry(Server):
             scores: as `Runs.log_scores` returns them.
             note: one line more, such as the optimism.
         """
-        for key in ("accuracy", "macro_f1", "miss_rate"):
+        for key in HEADLINES:
             if f"test/{key}" in scores:
-                self.client.set_model_version_tag(
-                    name, version, f"test_{key}", f"{scores[f'test/{key}']:.4f}"
-                )
-        self.client.update_model_version(name, version, describe_version(card, scores, note))
+                value = f"{scores[f'test/{key}']:.4f}"
+                self.client.set_model_version_tag(name, version, f"test_{key}", value)
+        text = describe_version(card, scores, note)
+        self.client.update_model_version(name, version, text)
+        self.client.set_logged_model_tags(self.find_logged_model(name, version), {NOTE: text})
 
     @explained
     def set_alias(self, name: str, alias: str, version: str) -> None:
@@ -249,8 +250,9 @@ def describe_version(card: "ModelCard", scores: Mapping[str, float] | None = Non
     }
     figures |= {f"val {name}": value for name, value in card.val.items() if name != "loss"}
     listed = [f"{name.replace('_', ' ').replace('f1', 'F1')} {value:.4f}" for name, value in figures.items()]
+    headline = f"{', '.join(listed)}. " if listed else ""
     lines = [
-        f"{', '.join(listed)}. Gate: {card.gate}." if listed else f"Gate: {card.gate}.",
+        f"{headline[:1].upper()}{headline[1:]}Gate: {card.gate}.",
         note,
         f"**{card.title or card.recipe}**: recipe `{card.recipe}`, protocol `{card.protocol}`, "
         f"seed {card.seed}, data `{card.data_digest[:12]}`, model `{card.model_id[:12]}`.",

@@ -24,7 +24,7 @@ def name_scores(metrics: "pd.DataFrame") -> dict[tuple[str, int], float]:
         degradation, _, severity = variant.partition(":")
         leaf = metric if label == "all" else f"{metric}/{label}"
         if variant != "clean":
-            named[f"degraded/{degradation}/{leaf}", int(severity)] = value
+            named[f"test_degraded/{degradation}/{leaf}", int(severity)] = value
             continue
         named[f"test/{leaf}", 0] = value
         if metric in INTERVALS and label == "all":

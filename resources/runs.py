@@ -169,7 +169,7 @@ class Runs(Server):
         """Log the test figures of one model: `test/macro_f1`, `test/f1/glioma`, and what degradations cost.
 
         Clean figures have no step, so that the UI compares runs as bars. A degraded one is named
-        `degraded/<degradation>/<metric>` and has its severity as step, so that the UI draws it as a curve.
+        `test_degraded/<degradation>/<metric>` and has its severity as step, so that the UI draws a curve.
         Figures that the run has already are left out.
 
         Args:

@@ -203,8 +203,8 @@ def _say_leaks(values: Values) -> Iterator[str]:
             value = {one: values["leaks", name, one + suffix][0] for one in TWINS}
             total = values["leaks", name, "any_twin"][1]
             yield (
-                f"- Of {total:,} published test images of `{name}`, {_percent(value['any_twin'], total)} have a "
-                f"twin {whose}: byte-identical {value['byte_identical']:,}, same picture "
+                f"- Of {total:,} published test images of `{name}`, {_percent(value['any_twin'], total)} "
+                f"have a twin {whose}: byte-identical {value['byte_identical']:,}, same picture "
                 f"{value['same_picture']:,} (only mirrored {value['same_picture_only_mirrored']:,}), "
                 f"same patient {value['same_patient']:,}."
             )

@@ -74,9 +74,9 @@ def inspect_split(
     `counts_add_up`: under `published` each member file with a published split, of the collections that the
     split names, is there once; otherwise each image is there once, under its canonical file; nothing else
     is; and pictures, patients and groups hold exactly the images. `labels_mapped`: each used row has one of
-    the four labels, the one that `images` gives it (under `published`: its own folder's), and contradicts
-    neither the reference nor a used copy of its picture. `classes_present`: every label is in train, val
-    and test.
+    the four labels, the one that `images` gives it (under `published`: its own folder's), and does not
+    contradict the reference or, where that is silent, a used copy of its picture.
+    `classes_present`: every label is in train, val and test.
 
     Args:
         split: table `splits` of `protocol`.
@@ -216,8 +216,9 @@ def _check_labels(
             wrong.append(f"{row}: label {row.label!r} is none of {', '.join(LABELS)}")
         elif row.label != given:
             wrong.append(f"{row}: {row.label} here, {given} in images")
-        elif isinstance(told, str) and row.label != told:
-            wrong.append(f"{row}: {row.label} here, {told} in the reference")
+        elif isinstance(told, str):
+            if row.label != told:
+                wrong.append(f"{row}: {row.label} here, {told} in the reference")
         elif len(labels) > 1:
             wrong.append(f"{row}: {row.label} here, copies of its picture say {sorted(map(str, labels))}")
     detail = f"{len(wrong)} of {len(used)} used rows have a wrong, unknown or contradicted label"

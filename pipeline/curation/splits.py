@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.catalog import Collection
-from pipeline.curation.groups import form_groups
+from pipeline.curation.ledger import PARTS, carry_forward
 from pipeline.curation.milp import Demand, Ints, share_out
 from pipeline.digests import seed_for
 from pipeline.errors import GateError
 from pipeline.labels import LABELS
 from pipeline.tables import find_table
 
-PARTS = ("train", "val", "test")
 SHARES = (0.70, 0.15, 0.15)
 VAL_SHARE = 0.15  # of a published training part
 GROUP_WEIGHT = 10.0  # one group off target costs as much as ten images: groups are what intervals count
@@ -108,7 +107,7 @@ def split_patient(
     rows = known.to_dict("records")
     aside = _find_conflicts(rows)
     eligible = [row for row in rows if row["image_id"] not in aside]
-    kept, barred = _carry_forward(eligible, previous, patients, pictures)
+    kept, barred = carry_forward(eligible, previous, patients, pictures)
     aside |= barred
     open_rows = [row for row in eligible if row["image_id"] not in aside and row["image_id"] not in kept]
     kept_rows = [(row, kept[row["image_id"]][0]) for row in eligible if row["image_id"] in kept]
@@ -175,54 +174,6 @@ def _find_conflicts(rows: Sequence[Row]) -> dict[str, str]:
                 f"copies of this picture carry different labels: {', '.join(sorted(labels))}"
             )
     return aside
-
-
-def _carry_forward(
-    rows: Sequence[Row],
-    previous: pd.DataFrame | None,
-    patients: pd.DataFrame,
-    pictures: pd.DataFrame | None,
-) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
-    """Image -> (split, why) of what keeps or joins an earlier split, and image -> why of what may not."""
-    if previous is None:
-        return {}, {}
-    before = {row["image_id"]: row["split"] for row in previous.to_dict("records") if row["split"] in PARTS}
-    members: dict[str, list[str]] = {}
-    for row in rows:
-        members.setdefault(row["group_id"], []).append(row["image_id"])
-    kept: dict[str, tuple[str, str]] = {}
-    barred: dict[str, str] = {}
-    for ids in members.values():
-        held = sorted({before[one] for one in ids if one in before}, key=PARTS.index)
-        if len(held) == 1:
-            kept |= {
-                one: (held[0], "kept from before" if one in before else f"joins its group in {held[0]}")
-                for one in ids
-            }
-        elif held:
-            old = [one for one in ids if one in before]
-            bridge = f"bridges splits: its group is in {' and '.join(held)} already"
-            barred |= {one: bridge for one in ids if one not in before}
-            barred |= _bar_weaker(old, before, patients, pictures)
-            kept |= {one: (before[one], "kept from before") for one in old if one not in barred}
-    return kept, barred
-
-
-def _bar_weaker(
-    old: Sequence[str], before: Mapping[str, str], patients: pd.DataFrame, pictures: pd.DataFrame | None
-) -> dict[str, str]:
-    """Of old images that are connected across splits, those outside the strongest split, with why."""
-    theirs = patients[patients["image_id"].isin(old)]
-    if pictures is None:
-        links = pd.DataFrame({"image_id": list(old), "picture_id": "one"})
-    else:
-        links = pictures[pictures["image_id"].isin(old)]
-    barred: dict[str, str] = {}
-    for _, ids in form_groups(links, theirs).groupby("group_id")["image_id"]:
-        strongest = max((before[one] for one in ids), key=PARTS.index)
-        why = f"now shares a picture or patient with {strongest}: {{}} gives way"
-        barred |= {one: why.format(before[one]) for one in ids if before[one] != strongest}
-    return barred
 
 
 def _refuse_scarce(rows: Iterable[Row]) -> NoReturn:

@@ -32,9 +32,11 @@ def _copy_class(shelf: Shelf, label: Label, source: str, count: int) -> None:
     """Files of one class as `source` has them, three in four byte for byte, in the same folders."""
     rng = shelf.rng("compilation", label)
     plans = [plan for plan in shelf.of(source) if plan.label == label and not plan.contradicts]
-    plans = deal_people(plans, lambda plan: plan.shown.patient if plan.shown else "", rng)
-    tests = [plan for plan in plans if plan.split == "test"][: round(count / 4)]
-    trains = [plan for plan in plans if plan.split == "train"][: count - len(tests)]
+    tests = [plan for plan in plans if plan.split == "test"]
+    tests = [tests[index] for index in rng.permutation(len(tests))[: round(count / 4)]]
+    trains = [plan for plan in plans if plan.split == "train"]
+    trains = deal_people(trains, lambda plan: plan.shown.patient if plan.shown else "", rng)
+    trains = trains[: count - len(tests)]
     for index, plan in enumerate(trains + tests):
         how = COPY_KINDS[index % len(COPY_KINDS)] if index % IDENTICAL_EVERY == 1 else ("bytes",)
         treatment = treat_copy(plan.treatment, how, rng)

@@ -26,8 +26,8 @@ class Planted(BaseModel):
         pid: patient id as the collection spells it, where it tells.
         label: true label; published_label: as the collection spells it.
         mirrored: left to right, against the picture as it was rendered.
-        how: what was done to the picture: original, bytes, re-encoded, re-scaled, mirrored, re-brightened,
-            truncated; litter, mask and hidden copies say so.
+        how: original (the picture's first file), or what was done to the file that it was copied from: bytes,
+            re-encoded, re-scaled, mirrored, re-brightened, truncated; mask and litter show no picture.
         box: the tumour's box in the file's own pixels: centre x, centre y, width, height, as fractions.
         quarantine: the reason for which curation has to set it aside, one of QUARANTINE_REASONS.
         contradicts: filed under a class that is not the true one.

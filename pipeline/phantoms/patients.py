@@ -14,7 +14,7 @@ from pipeline.phantoms.scanner import Scan, draw_scan
 from pipeline.phantoms.tumours import Tumour, draw_tumour
 
 AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
-GAP = (0.05, 0.08)
+GAP = (0.055, 0.08)
 
 
 @dataclass(frozen=True)

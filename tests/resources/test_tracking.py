@@ -224,7 +224,7 @@ def test_scores_are_bars_and_degradations_are_curves(connection: Connection):
         name: [(point.step, point.value) for point in connection.client.get_metric_history(run_id, name)]
         for name in connection.client.get_run(run_id).data.metrics
     }
-    curve = {"degraded/gaussian_noise/macro_f1": [(1, 0.8), (5, 0.3)]}
+    curve = {"test_degraded/gaussian_noise/macro_f1": [(1, 0.8), (5, 0.3)]}
     assert points == {name: [(0, value)] for name, value in expected.items()} | curve
 
 

@@ -1,4 +1,4 @@
-"""A payload for the trainer's tests: it does what the spec says, with a grandchild that must not outlive it."""
+"""A payload for the trainer's tests, with a grandchild that must not outlive it."""
 
 import argparse
 import json

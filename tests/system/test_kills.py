@@ -1,4 +1,4 @@
-"""The whole run is killed at ten moments and started again: the same tables, byte for byte, one run each in MLflow."""
+"""The whole run is killed at ten moments and started again: the same tables, one MLflow run each."""
 
 import os
 import random
@@ -20,7 +20,9 @@ KILLS = 10
 
 
 def digest_lake(home: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(home)): path.read_bytes() for path in sorted((home / "lake").rglob("*.parquet"))}
+    return {
+        str(path.relative_to(home)): path.read_bytes() for path in sorted((home / "lake").rglob("*.parquet"))
+    }
 
 
 def kill_after(environment: dict[str, str], seconds: float) -> bool:

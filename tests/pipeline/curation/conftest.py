@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from pipeline.catalog import Collection
 from pipeline.curation.groups import form_groups
 from pipeline.curation.patients import find_patients
+from pipeline.curation.splits import split_patient
 from pipeline.tables import find_table, from_arrow, to_arrow
 
 Pixels = npt.NDArray[np.uint8]
@@ -168,7 +170,9 @@ COLLECTIONS: Mapping[str, Collection] = {
 }
 
 
-def fill(corpus: Corpus, labels: Sequence[str], *, heads: int = 8, slices: int = 3, singles: int = 20) -> None:
+def fill(
+    corpus: Corpus, labels: Sequence[str], *, heads: int = 8, slices: int = 3, singles: int = 20
+) -> None:
     """Patients with slices and copies for each tumour label, single images of unknown patients for each."""
     for label in labels:
         for head in range(heads if label != "no_tumor" else 0):
@@ -180,9 +184,32 @@ def fill(corpus: Corpus, labels: Sequence[str], *, heads: int = 8, slices: int =
             corpus.add(f"b/{label}-{k}", label, collection="kaggle_b", split="train" if k % 4 else "test")
 
 
+@pytest.fixture(scope="session")
+def kit() -> SimpleNamespace:
+    """What tests build with; a fixture, since test modules cannot import a conftest safely."""
+    return SimpleNamespace(
+        paint=paint, reencode=reencode, name_image=name_image, cast=cast, fill=fill, Corpus=Corpus,
+        collections=COLLECTIONS, box=BOX,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def corpus() -> Corpus:
     """Four labels, reference patients with copies, unknown singles; nothing in conflict."""
     made = Corpus()
     fill(made, ("glioma", "meningioma", "pituitary", "no_tumor"))
     return made
+
+
+@pytest.fixture(scope="session")
+def tables() -> Tables:
+    """The tables of an unchanged `corpus`; not to be changed."""
+    made = Corpus()
+    fill(made, ("glioma", "meningioma", "pituitary", "no_tumor"))
+    return made.tables()
+
+
+@pytest.fixture(scope="session")
+def split(tables: Tables) -> pd.DataFrame:
+    """Protocol `patient` on `tables`; not to be changed."""
+    return split_patient(tables.images, tables.patients, tables.groups)

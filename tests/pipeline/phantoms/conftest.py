@@ -1,10 +1,10 @@
-"""One small world of phantoms, made once for all tests of this folder."""
+"""Worlds of phantoms, each made once for all tests of this folder."""
 
 from pathlib import Path
 
 import pytest
 
-from pipeline.phantoms import Key, generate
+from pipeline.phantoms import Key, generate, read_key
 
 SMALL = 0.15
 
@@ -18,6 +18,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def key(root: Path) -> Key:
-    from pipeline.phantoms import read_key
-
     return read_key(root / "key.json")
+
+
+@pytest.fixture(scope="session")
+def full_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world at full scale, for slow tests alone."""
+    folder = tmp_path_factory.mktemp("phantoms") / "full"
+    generate(folder, workers=2)
+    return folder

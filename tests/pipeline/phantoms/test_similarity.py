@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.imaging.decode import decode_image, resize_grey
-from pipeline.phantoms import Key, Planted, generate
+from pipeline.phantoms import Key, Planted, read_key
 
 ACCEPT = 0.985
 
@@ -61,6 +61,5 @@ def test_copies_correlate_and_neighbours_do_not(root: Path, key: Key) -> None:
 
 
 @pytest.mark.slow
-def test_copies_correlate_and_neighbours_do_not_at_full_scale(tmp_path: Path) -> None:
-    world = tmp_path / "world"
-    check(measure(world, generate(world)))
+def test_copies_correlate_and_neighbours_do_not_at_full_scale(full_root: Path) -> None:
+    check(measure(full_root, read_key(full_root / "key.json")))
