@@ -75,7 +75,10 @@ def examine() -> Iterator[Finding]:
         _examine_servers,
     ]
     for part in parts:
-        yield from part(settings)
+        findings = list(part(settings))
+        yield from findings
+        if part is _examine_catalog and findings[0].mark == "FAIL":
+            return
 
 
 def _examine_python() -> Finding:
@@ -168,10 +171,10 @@ def _examine_credentials(_settings: Settings) -> Iterator[Finding]:
     try:
         origin = find_credentials().origin
     except FalxError as error:
-        yield Finding("FAIL", "kaggle", str(error), "correct or remove that file")
+        yield Finding("FAIL", "credentials", str(error), "correct or remove that file")
         return
     if origin:
-        yield Finding("ok", "kaggle", origin)
+        yield Finding("ok", "credentials", origin)
     else:
         yield Finding(
             "note", "kaggle", "no credentials; only the profile kaggle may need them", HOW_TO_SIGN_IN

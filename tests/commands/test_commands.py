@@ -51,7 +51,7 @@ def test_a_taken_port_names_the_port_and_the_setting():
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        with pytest.raises(SettingsError, match=rf"port {port} .* FALX_DAGSTER_PORT={port + 1} make ui"):
+        with pytest.raises(SettingsError, match=rf"port {port} .*FALX_DAGSTER_PORT={port + 1} make ui"):
             require_free_port(port, "Dagster", "FALX_DAGSTER_PORT")
 
 
@@ -77,7 +77,7 @@ def test_the_doctor_finds_this_machine_fit():
 
 
 def kaggle_finding():
-    return next(finding for finding in examine() if finding.subject == "kaggle")
+    return next(finding for finding in examine() if finding.subject == "credentials")
 
 
 def test_the_doctor_says_how_to_sign_in_to_kaggle(monkeypatch, tmp_path):
