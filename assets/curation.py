@@ -9,6 +9,7 @@ from assets.materials import (
     OWNER,
     code_version,
     counts,
+    picture,
     result_of,
     store_table,
     table_asset,
@@ -113,6 +114,7 @@ def quarantine(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeR
 def images(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -> dg.MaterializeResult[Any]:
     """MD5-distinct decodable images with their files and labels."""
     from pipeline.curation.inventory import list_images
+    from pipeline.curation.sheets import draw_labels
 
     references = raw_store.references
     manifest = store_table(
@@ -125,15 +127,16 @@ def images(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
         parameters={"references": references},
     )
     frame = lake.read("images")
-    return result_of(
-        manifest, frame, **{"per collection": dg.MetadataValue.md(counts(frame, ["collection"], "label"))}
-    )
+    sheet = picture(draw_labels(frame, lake.read("thumbnails")), "images of each label")
+    per_collection = dg.MetadataValue.md(counts(frame, ["collection"], "label"))
+    return result_of(manifest, frame, examples=sheet, **{"per collection": per_collection})
 
 
 @table_asset("pictures", GROUP, CODE["pictures"], ["thumbnails", "images"])
 def pictures(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -> dg.MaterializeResult[Any]:
     """Which images show one picture: copies under re-encoding, re-scaling, brightness change or mirror."""
     from pipeline.curation.pictures import find_pictures
+    from pipeline.curation.sheets import draw_copies
 
     references = raw_store.references
     manifest = store_table(
@@ -146,11 +149,13 @@ def pictures(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore)
         parameters={"references": references},
     )
     frame = lake.read("pictures")
+    sheet = draw_copies(lake.read("images"), frame, lake.read("thumbnails"))
     return result_of(
         manifest,
         frame,
         pictures=int(frame["picture_id"].nunique()),
         mirrored=int(frame["mirrored"].sum()),
+        **({"weakest joins": picture(sheet, "the joins with the lowest scores")} if sheet else {}),
         **{"by evidence": dg.MetadataValue.md(counts(frame, ["evidence"], "mirrored"))},
     )
 

@@ -44,9 +44,9 @@ def run_doctor() -> int:
     """Print all findings; returns 1 if one of them fails."""
     findings = list(examine())
     for finding in findings:
-        say(f"{finding.mark:<5} {finding.subject:<12} {finding.found}")
+        say(f"{finding.mark:<5} {finding.subject:<17} {finding.found}")
         if finding.fix:
-            say(f"{'':<18} → {finding.fix}")
+            say(f"{'':<23} → {finding.fix}")
     failed = [finding for finding in findings if finding.mark == "FAIL"]
     say(
         f"\n{len(findings)} looked at, {len(failed)} to mend"
@@ -177,7 +177,7 @@ def _examine_credentials(_settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "credentials", origin)
     else:
         yield Finding(
-            "note", "kaggle", "no credentials; only the profile kaggle may need them", HOW_TO_SIGN_IN
+            "note", "credentials", "no credentials; only the profile kaggle may need them", HOW_TO_SIGN_IN
         )
 
 
