@@ -1,0 +1,107 @@
+"""Predictions: every test row once, its variants once each, the same bytes each time."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from training_toys import draw_toy, make_recipe
+
+from pipeline.errors import CheckpointError, TrainingError
+from pipeline.labels import LABELS
+from pipeline.tables import from_arrow, to_arrow
+from pipeline.training.checkpoints import write_best
+from pipeline.training.models import build_model
+from pipeline.training.prediction import PredictionSpec, predict_split
+
+RECIPE = make_recipe()
+
+
+@pytest.fixture
+def spec(toy, tmp_path) -> PredictionSpec:
+    """Val rows of the toy stand in as test rows; weights are the untrained ones."""
+    rows = from_arrow("splits", pq.read_table(toy / "split.parquet"))
+    rows = rows.assign(split=rows["split"].replace("val", "test"))
+    pq.write_table(to_arrow("splits", rows), tmp_path / "split.parquet")
+    groups = rows[["image_id"]].assign(group_id=rows["image_id"], safety="image")
+    pq.write_table(to_arrow("groups", groups), tmp_path / "groups.parquet")
+    (tmp_path / "work").mkdir()
+    write_best(tmp_path / "work", build_model(RECIPE))
+    return PredictionSpec(
+        recipe=RECIPE,
+        protocol="stratified",
+        seed=0,
+        model_id="m",
+        split=str(tmp_path / "split.parquet"),
+        groups=str(tmp_path / "groups.parquet"),
+        folders={"toy": str(toy / "raw")},
+        cache=str(tmp_path / "cache"),
+        work=str(tmp_path / "work"),
+        output=str(tmp_path / "out.parquet"),
+    )
+
+
+def read(spec: PredictionSpec) -> pd.DataFrame:
+    return from_arrow("predictions", pq.read_table(spec.output))
+
+
+def write_variants(path: Path, image_ids: list[str]) -> None:
+    rows = []
+    for image_id in image_ids:
+        buffer = io.BytesIO()
+        Image.fromarray(draw_toy(0, np.random.default_rng(1), side=48)).save(buffer, "PNG")
+        cell = {"bytes": buffer.getvalue(), "path": None}
+        rows += [
+            {
+                "image_id": image_id,
+                "label": "glioma",
+                "degradation": "blur",
+                "severity": n,
+                "seed": n,
+                "image": cell,
+            }
+            for n in (1, 2)
+        ]
+    pq.write_table(to_arrow("variants", pd.DataFrame(rows)), path)
+
+
+def test_every_test_row_once_with_probabilities_that_sum_to_one(spec):
+    assert predict_split(spec) == 16
+    found = read(spec)
+    assert set(found["variant"]) == {"clean"}
+    assert np.allclose(found[[f"p_{label}" for label in LABELS]].sum(axis=1), 1)
+    assert found["group_id"].equals(found["image_id"])
+
+
+def test_the_same_bytes_each_time(spec):
+    predict_split(spec)
+    first = Path(spec.output).read_bytes()
+    predict_split(spec)
+    assert Path(spec.output).read_bytes() == first
+
+
+def test_variants_of_test_rows_are_predicted_and_others_left_aside(spec, tmp_path):
+    predict_split(spec)
+    known = list(read(spec)["image_id"][:3])
+    write_variants(tmp_path / "variants.parquet", [*known, "of another recipe"])
+    again = spec.model_copy(update={"variants": str(tmp_path / "variants.parquet")})
+    assert predict_split(again) == 16 + 3 * 2
+    found = read(again)
+    assert set(found["variant"]) == {"clean", "blur:1", "blur:2"}
+    assert set(found.loc[found["variant"] != "clean", "image_id"]) == set(known)
+
+
+def test_no_test_row_is_an_error_that_names_the_collections(spec):
+    other = make_recipe(data={"collections": ["elsewhere"]})
+    with pytest.raises(TrainingError, match="no test image in elsewhere"):
+        predict_split(spec.model_copy(update={"recipe": other}))
+
+
+def test_missing_weights_are_an_error_and_nothing_is_written(spec):
+    (Path(spec.work) / "best.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="train recipe 'toy' first"):
+        predict_split(spec)
+    assert not Path(spec.output).exists()

@@ -1,0 +1,68 @@
+"""The Dagster instance: racing first starts do not harm it, and dead runs give their slots back."""
+
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from resources.instance import free_dead_slots, is_alive, name_process, open_instance, prepare_instance
+from resources.settings import ROOT
+
+
+@pytest.fixture(autouse=True)
+def keep_dagster_home(monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+
+def test_first_starts_at_once_leave_a_sound_instance(tmp_path):
+    code = f"from pathlib import Path; from resources.instance import prepare_instance; prepare_instance(Path({str(tmp_path)!r}))"
+    starts = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
+    assert [start.wait(120) for start in starts] == [0, 0, 0]
+    with open_instance(tmp_path) as instance:
+        assert instance.get_runs_count() == 0
+
+
+def test_the_configuration_is_rewritten_if_it_is_lost(tmp_path):
+    prepare_instance(tmp_path)
+    (tmp_path / "dagster" / "dagster.yaml").unlink()
+    prepare_instance(tmp_path)
+    assert "free_slots_after_run_end_seconds" in (tmp_path / "dagster" / "dagster.yaml").read_text()
+
+
+def test_a_process_is_named_by_pid_and_start():
+    assert is_alive(name_process())
+    assert not is_alive(f"{os.getpid()}-1")
+    assert not is_alive("999999999-1")
+
+
+def test_runs_of_dead_processes_are_failed_and_others_left(tmp_path):
+    with open_instance(tmp_path) as instance:
+        dead = instance.create_run_for_job(job(), tags={"falx/process": "999999999-1"})
+        alive = instance.create_run_for_job(job(), tags={"falx/process": name_process()})
+        for run in (dead, alive):
+            instance.report_run_started(run) if hasattr(instance, "report_run_started") else start(
+                instance, run
+            )
+        assert free_dead_slots(instance) == [dead.run_id]
+        assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
+        assert instance.get_run_by_id(alive.run_id).status is dg.DagsterRunStatus.STARTED
+
+
+def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    instance.report_dagster_event(
+        dg.DagsterEvent("PIPELINE_START", job_name=run.job_name, message="started"), run_id=run.run_id
+    )
+
+
+def job() -> dg.JobDefinition:
+    @dg.op
+    def nothing():
+        return None
+
+    @dg.job(name="nothing_job")
+    def nothing_job():
+        nothing()
+
+    return nothing_job
