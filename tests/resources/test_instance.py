@@ -17,7 +17,8 @@ def keep_dagster_home(monkeypatch):
 
 
 def test_first_starts_at_once_leave_a_sound_instance(tmp_path):
-    code = f"from pathlib import Path; from resources.instance import prepare_instance; prepare_instance(Path({str(tmp_path)!r}))"
+    code = "from pathlib import Path; from resources.instance import prepare_instance; "
+    code += f"prepare_instance(Path({str(tmp_path)!r}))"
     starts = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
     assert [start.wait(120) for start in starts] == [0, 0, 0]
     with open_instance(tmp_path) as instance:
@@ -42,9 +43,7 @@ def test_runs_of_dead_processes_are_failed_and_others_left(tmp_path):
         dead = instance.create_run_for_job(job(), tags={"falx/process": "999999999-1"})
         alive = instance.create_run_for_job(job(), tags={"falx/process": name_process()})
         for run in (dead, alive):
-            instance.report_run_started(run) if hasattr(instance, "report_run_started") else start(
-                instance, run
-            )
+            start(instance, run)
         assert free_dead_slots(instance) == [dead.run_id]
         assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(alive.run_id).status is dg.DagsterRunStatus.STARTED
