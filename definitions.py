@@ -5,6 +5,7 @@ import dagster as dg
 from assets.curation import curation_assets
 from assets.evaluation import evaluation_assets
 from assets.gate import accounts, gate_checks
+from assets.materials import with_catalog
 from assets.partitions import grid_key, training_grid
 from assets.raw import raw_assets
 from assets.release import release
@@ -68,7 +69,7 @@ defs = dg.Definitions(
     assets=[
         *raw_assets(CATALOG),
         *curation_assets(CATALOG),
-        variants,
+        *with_catalog([variants], *CATALOG.degradations.values()),
         model_asset(GRID),
         *evaluation_assets(GRID),
         release,

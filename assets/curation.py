@@ -14,6 +14,7 @@ from assets.materials import (
     store_table,
     table_asset,
     table_metadata,
+    with_catalog,
 )
 from pipeline.catalog import Catalog
 from pipeline.errors import TableError
@@ -64,7 +65,7 @@ def inventory_asset(catalog: Catalog) -> dg.AssetsDefinition:
     @dg.multi_asset(name="inventory", specs=specs)
     def inventory(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -> Any:
         folders = raw_store.require_any()
-        digest = lake.digest_inputs([], raw_store.digests())
+        digest = lake.digest_inputs([], {"raw": raw_store.digests(), "catalog": raw_store.catalog_digest})
         if not all(lake.is_current(name, inputs=digest, code=CODE["inventory"]) for name in INVENTORY):
             _take_inventory(lake, raw_store, folders, digest)
         else:
@@ -238,7 +239,7 @@ def _split_asset(protocol: str) -> dg.AssetsDefinition:
             lambda: _make_split(protocol, lake, raw_store),
             inputs=inputs,
             code=CODE["splits"],
-            parameters={"seed": raw_store.seed},
+            parameters={"seed": raw_store.seed, "catalog": raw_store.catalog_digest},
         )
         frame = lake.read(name)
         return result_of(
@@ -322,13 +323,5 @@ def audit(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult
 
 def curation_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """All assets of the group, in the order of the flow."""
-    return [
-        inventory_asset(catalog),
-        quarantine,
-        images,
-        pictures,
-        patients,
-        groups,
-        *split_assets(),
-        audit,
-    ]
+    flow = [inventory_asset(catalog), quarantine, images, pictures, patients, groups, *split_assets(), audit]
+    return with_catalog(flow, *catalog.collections.values())

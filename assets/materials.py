@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipeline.digests import digest_sources
+from pipeline.digests import digest_json, digest_sources
+from pipeline.recipe import Strict
 from pipeline.tables import Table, find_table
 from resources.lake import Lake, Manifest
 
@@ -34,6 +35,21 @@ def code_version(*modules: str) -> str:
         path = PIPELINE / module
         paths += sorted(path.glob("*.py")) if path.is_dir() else [path]
     return digest_sources(paths)[:16]
+
+
+def with_catalog(assets: Iterable[dg.AssetsDefinition], *parts: Strict) -> list[dg.AssetsDefinition]:
+    """The assets with catalog entries in their code version: a changed YAML file makes them stale too."""
+    version = digest_entries(parts)[:8]
+
+    def add(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(code_version=f"{spec.code_version}-{version}")
+
+    return [asset.map_asset_specs(add) for asset in assets]
+
+
+def digest_entries(entries: Iterable[Strict]) -> str:
+    """Digest of catalog entries, in the order given."""
+    return digest_json([entry.model_dump(mode="json") for entry in entries])
 
 
 def column_schema(table: Table) -> dg.TableSchema:

@@ -21,6 +21,8 @@ from resources.tracking import Tracking
 from resources.trainer import Trainer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.serving.card import ModelCard
     from resources.tracking import Connection
 
@@ -62,16 +64,27 @@ def model_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             for seed in recipe.seeds:
                 spec = specify_training(recipe, protocol, seed, lake, raw_store, trainer)
                 shown |= train_one(context, spec, gate, trainer, mlflow, lake)
-        return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(str(shown["model id"])))
+        version = name_models(recipe, protocol, lake, raw_store, trainer)
+        return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(version))
 
     return model
+
+
+def name_models(recipe: Recipe, protocol: str, lake: Lake, raw_store: RawStore, trainer: Trainer) -> str:
+    """The data version of a partition of `model`: the model ids of all its seeds.
+
+    It follows recipe, data and code, and is known before training: what it is now and what it was when the
+    partition was materialised tell whether to train again.
+    """
+    specs = [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
+    return "-".join(spec.model_id for spec in specs)
 
 
 def specify_training(
     recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
 ) -> TrainingSpec:
     """Everything that a training is, with the id that its content gives it."""
-    data_digest = lake.digest(f"splits/{protocol}")
+    data_digest = digest_rows(lake.read(f"splits/{protocol}"), recipe)
     degradations = raw_store.catalog.degradations if recipe.augment.degrade else {}
     identity = {
         "recipe": recipe.model_dump(mode="json", exclude=set(PROSE)),
@@ -97,6 +110,19 @@ def specify_training(
         data_digest=data_digest,
         model_id=model_id,
     )
+
+
+def digest_rows(split: "pd.DataFrame", recipe: Recipe) -> str:
+    """Digest of what a recipe trains, validates and is tested on: files, labels and places, no reasons."""
+    rows = select_rows(split, recipe)
+    used = rows[rows["split"] != "left_out"]
+    return digest_json(used[["image_id", "collection", "path", "label", "split"]].to_numpy().tolist())
+
+
+def select_rows(split: "pd.DataFrame", recipe: Recipe) -> "pd.DataFrame":
+    """The rows of a split that belong to the recipe's collections; all where it names none."""
+    wanted = recipe.data.collections
+    return split[split["collection"].isin(wanted)] if wanted else split
 
 
 def work_folder(raw_store: RawStore, recipe: str, protocol: str, seed: int, model_id: str) -> Path:
@@ -195,7 +221,7 @@ def log_training(
     figure = history_figure(history, title=title, subtitle=counted, best_epoch=result.best_epoch)
     mlflow.log_data(
         run_id,
-        select_rows(lake, spec),
+        select_rows(lake.read(f"splits/{spec.protocol}"), spec.recipe),
         name=spec.protocol,
         digest=spec.data_digest[:32],
         source=f"lake/splits/{spec.protocol}.parquet",
@@ -209,13 +235,6 @@ def log_training(
             "figures/training.png": png(figure),
         },
     )
-
-
-def select_rows(lake: Lake, spec: TrainingSpec) -> Any:
-    """The rows of the split that belong to the recipe's collections."""
-    split = lake.read(f"splits/{spec.protocol}")
-    wanted = spec.recipe.data.collections
-    return split[split["collection"].isin(wanted)] if wanted else split
 
 
 def register(mlflow: "Connection", run_id: str, spec: TrainingSpec, result: TrainingResult, gate: str) -> str:

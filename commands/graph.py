@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from assets.training import name_models
 from pipeline.errors import FalxError
 from resources.instance import free_dead_slots, name_process
 from resources.lake import Lake
 from resources.raw import RawStore
+from resources.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Graph:
     instance: dg.DagsterInstance
     lake: Lake
     raw_store: RawStore
+    trainer: Trainer
     command: str
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -88,8 +91,22 @@ class Graph:
         return {
             key
             for key in keys
-            if resolver.get_status(key, partition) is not StaleStatus.FRESH or self._is_lost(key, partition)
+            if resolver.get_status(key, partition) is not StaleStatus.FRESH
+            or self._is_lost(key, partition)
+            or self._is_renamed(key, partition)
         }
+
+    def _is_renamed(self, key: dg.AssetKey, partition: str | None) -> bool:
+        """Whether a model would get another id today: a recipe is no asset that Dagster could compare."""
+        if key.path != ["model"] or not isinstance(partition, dg.MultiPartitionKey):
+            return False
+        place = partition.keys_by_dimension
+        records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+        found = self.instance.fetch_materializations(records, limit=1).records
+        made = found[0].asset_materialization if found else None
+        recipe = self.raw_store.catalog.recipes[place["recipe"]]
+        name = name_models(recipe, place["protocol"], self.lake, self.raw_store, self.trainer)
+        return made is None or (made.tags or {}).get("dagster/data_version") != name
 
     def _is_lost(self, key: dg.AssetKey, partition: str | None) -> bool:
         """Whether what was materialised is gone from the disk, whatever the event log says."""

@@ -31,7 +31,8 @@ def open_graph(command: str) -> Iterator[tuple[Graph, Settings]]:
         from resources.connect import connect_resources
 
         resources = connect_resources(settings)
-        graph = Graph(definitions.defs, instance, resources["lake"], resources["raw_store"], command)  # type: ignore[arg-type]
+        lake, raw_store, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
+        graph = Graph(definitions.defs, instance, lake, raw_store, trainer, command)  # type: ignore[arg-type]
         say(f"profile {settings.profile}, state in {settings.home}")
         for run_id in graph.recover():
             say(f"run {run_id[:8]} was killed earlier: marked as failed, its slot is free again")

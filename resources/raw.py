@@ -9,6 +9,7 @@ import dagster as dg
 
 from pipeline.atomic import replacing_folder
 from pipeline.catalog import Catalog, Collection, load_catalog
+from pipeline.digests import digest_json
 from pipeline.errors import SourceError
 from pipeline.lock import (
     LockEntry,
@@ -51,6 +52,11 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def catalog(self) -> Catalog:
         """The YAML catalog."""
         return load_catalog(Path(self.catalog_root))
+
+    @property
+    def catalog_digest(self) -> str:
+        """Digest of the catalog's collections: layouts, label maps, sources."""
+        return digest_json([entry.model_dump(mode="json") for entry in self.catalog.collections.values()])
 
     @property
     def references(self) -> list[str]:

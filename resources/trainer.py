@@ -75,6 +75,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
             **os.environ,
             **bootstrap,
             "OMP_NUM_THREADS": str(self.threads),
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve whatever else runs on a small machine
             "PYTHONUNBUFFERED": "1",
         }
         child = subprocess.Popen(
