@@ -14,6 +14,9 @@ from resources.raw import RawStore
 from resources.trainer import Trainer
 
 
+INTERRUPTED = "DagsterExecutionInterruptedError"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one job did: assets that were materialised, assets that were current, and seconds."""
@@ -142,6 +145,8 @@ class Graph:
         if result.success:
             return
         failures = [event for event in result.all_events if event.is_step_failure]
+        if any(INTERRUPTED in str(event.step_failure_data.error_display_string) for event in failures):
+            raise KeyboardInterrupt
         steps = "\n".join(f"  {event.step_key}: {describe_failure(event)}" for event in failures)
         raise RunFailedError(
             f"{job} {partition or ''} failed (run {result.run_id[:8]}):\n{steps or '  no step was reached'}\n"
