@@ -29,10 +29,10 @@ demo: $(VENV)/.installed  ## the whole graph on phantoms: no account, no downloa
 	@FALX_PROFILE=demo $(FALX) demo
 
 test: $(VENV)/.installed-dev  ## all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: $(VENV)/.installed-dev  ## the tests that are not marked slow
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 check: $(VENV)/.installed-dev  ## style, strict types, import floors
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from pipeline.phantoms.key import KEY_NAME, read_key
 from pipeline.phantoms.verdict import judge
 from resources.lake import Lake
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system")]
 
 
 @pytest.fixture(scope="module")

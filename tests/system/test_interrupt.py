@@ -14,7 +14,7 @@ from harness import TINY, run_command
 
 from resources.settings import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system")]
 EPOCHS = 60
 
 

@@ -15,7 +15,7 @@ from harness import run_command, tiny_environment
 
 from resources.settings import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system"), pytest.mark.timeout(1500)]
 KILLS = 10
 
 
