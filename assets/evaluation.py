@@ -9,7 +9,7 @@ import dagster as dg
 from assets.gate import GATE_INPUTS, inspect
 from assets.materials import code_version, picture, preview, result_of, table_asset
 from assets.partitions import split_grid_key
-from assets.training import specify_training
+from assets.training import specify_all
 from pipeline.atomic import write_text
 from pipeline.labels import PROTOCOLS
 from resources.lake import Lake
@@ -52,7 +52,7 @@ def _predictions_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinitio
 
         name, protocol = split_grid_key(context)
         recipe = raw_store.catalog.recipes[name]
-        specs = [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
+        specs = specify_all(recipe, protocol, lake, raw_store, trainer)
         inputs = [f"splits/{protocol}", "groups", *(["variants"] if protocol == "patient" else [])]
         digest = lake.digest_inputs(inputs, {"models": [spec.model_id for spec in specs]})
         table = f"predictions/{protocol}/{name}"
@@ -141,7 +141,7 @@ def _metrics_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         manifest, frame, predicted = lake.manifest(table), lake.read(table), lake.read(source)
         assert manifest is not None
         figures = draw_figures(predicted, frame)
-        specs = [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
+        specs = specify_all(recipe, protocol, lake, raw_store, trainer)
         with tracking.connected() as mlflow:
             for spec in specs:
                 publish_scores(mlflow, spec, frame, figures)

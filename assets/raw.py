@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.materials import OWNER, code_version
 from pipeline.catalog import Catalog, Collection
-from resources.raw import RawState, RawStore
+from resources.raw import ABSENT, RawState, RawStore
 
 
 def raw_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
@@ -25,7 +25,6 @@ def _raw_asset(collection: Collection) -> dg.AssetsDefinition:
         code_version=code_version("lock.py", "archives.py", "phantoms"),
         description=describe_collection(collection),
         metadata={"licence": collection.licence.stated, "citation": collection.citation},
-        retry_policy=None,
     )
     def raw(context: dg.AssetExecutionContext, raw_store: RawStore) -> dg.MaterializeResult[Any]:
         state = raw_store.ensure(collection, log=context.log.info)
@@ -37,7 +36,7 @@ def _raw_asset(collection: Collection) -> dg.AssetsDefinition:
             )
         return dg.MaterializeResult(
             metadata=describe_state(state, raw_store.profile),
-            data_version=dg.DataVersion(state.entry.digest if state.entry else "absent"),
+            data_version=dg.DataVersion(state.entry.digest if state.entry else ABSENT),
         )
 
     return raw

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.gate import pass_gate
 from assets.materials import code_version, preview, result_of, table_asset
-from assets.training import specify_training
+from assets.training import is_trained, specify_all
 from pipeline.training.spec import TrainingResult
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -58,11 +58,9 @@ def list_candidates(lake: Lake, raw_store: RawStore, trainer: Trainer) -> "pd.Da
     gate = pass_gate(lake, "patient")
     rows = []
     for recipe in raw_store.catalog.recipes.values():
-        for seed in recipe.seeds:
-            spec = specify_training(recipe, "patient", seed, lake, raw_store, trainer)
-            path = Path(spec.work) / "result.json"
-            if path.is_file():
-                result = TrainingResult.model_validate_json(path.read_bytes())
+        for spec in specify_all(recipe, "patient", lake, raw_store, trainer):
+            if is_trained(spec):
+                result = TrainingResult.model_validate_json((Path(spec.work) / "result.json").read_bytes())
                 score = result.val["macro_f1"]
                 rows.append((recipe.name, spec.model_id, score, gate))
     return pd.DataFrame(rows, columns=["recipe", "model_id", "val_macro_f1", "gate"])

@@ -1,6 +1,6 @@
 """Group `training`: one model a recipe and protocol, trained behind the gate, tracked and registered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,25 +59,35 @@ def model_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         name, protocol = split_grid_key(context)
         recipe = raw_store.catalog.recipes[name]
         gate = pass_gate(lake, protocol)
+        specs = specify_all(recipe, protocol, lake, raw_store, trainer)
         shown: dict[str, Any] = {}
         with tracking.connected() as mlflow:
-            for seed in recipe.seeds:
-                spec = specify_training(recipe, protocol, seed, lake, raw_store, trainer)
+            for spec in specs:
                 shown |= train_one(context, spec, gate, trainer, mlflow, lake)
-        version = name_models(recipe, protocol, lake, raw_store, trainer)
-        return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(version))
+        return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(name_models(specs)))
 
     return model
 
 
-def name_models(recipe: Recipe, protocol: str, lake: Lake, raw_store: RawStore, trainer: Trainer) -> str:
+def name_models(specs: Sequence[TrainingSpec]) -> str:
     """The data version of a partition of `model`: the model ids of all its seeds.
 
     It follows recipe, data and code, and is known before training: what it is now and what it was when the
     partition was materialised tell whether to train again.
     """
-    specs = [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
     return "-".join(spec.model_id for spec in specs)
+
+
+def specify_all(
+    recipe: Recipe, protocol: str, lake: Lake, raw_store: RawStore, trainer: Trainer
+) -> list[TrainingSpec]:
+    """The trainings of one partition, a seed each."""
+    return [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
+
+
+def is_trained(spec: TrainingSpec) -> bool:
+    """Whether the training has come to its end and its files are still there."""
+    return (Path(spec.work) / "result.json").is_file()
 
 
 def specify_training(
@@ -150,7 +160,7 @@ def train_one(
     ) as run:
         if run.resumed and not run.finished:
             context.log.info(f"continuing MLflow run {run.run_id}")
-        if not (work / "result.json").is_file():
+        if not is_trained(spec):
             trainer.run(context, "train", work / "spec.json", tracking_uri=mlflow.uri, run_id=run.run_id)
         result = TrainingResult.model_validate_json((work / "result.json").read_bytes())
         if not run.finished:

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from assets.training import name_models
+from assets.training import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
 from resources.instance import free_dead_slots, name_process
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.trainer import Trainer
-
 
 INTERRUPTED = "DagsterExecutionInterruptedError"
 
@@ -100,16 +99,17 @@ class Graph:
         }
 
     def _is_renamed(self, key: dg.AssetKey, partition: str | None) -> bool:
-        """Whether a model would get another id today: a recipe is no asset that Dagster could compare."""
+        """Whether a model would get another id today, which Dagster cannot see, or its files are gone."""
         if key.path != ["model"] or not isinstance(partition, dg.MultiPartitionKey):
             return False
         place = partition.keys_by_dimension
+        recipe = self.raw_store.catalog.recipes[place["recipe"]]
+        specs = specify_all(recipe, place["protocol"], self.lake, self.raw_store, self.trainer)
         records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
         found = self.instance.fetch_materializations(records, limit=1).records
         made = found[0].asset_materialization if found else None
-        recipe = self.raw_store.catalog.recipes[place["recipe"]]
-        name = name_models(recipe, place["protocol"], self.lake, self.raw_store, self.trainer)
-        return made is None or (made.tags or {}).get("dagster/data_version") != name
+        known = made is not None and (made.tags or {}).get("dagster/data_version") == name_models(specs)
+        return not known or not all(is_trained(spec) for spec in specs)
 
     def _is_lost(self, key: dg.AssetKey, partition: str | None) -> bool:
         """Whether what was materialised is gone from the disk, whatever the event log says."""

@@ -21,6 +21,7 @@ from pipeline.lock import (
 )
 from resources.kaggle import KaggleSource
 
+ABSENT = "absent"  # data version of a collection that the profile lacks
 Status = Literal["made", "downloaded", "trusted", "verified", "absent"]
 Log = Callable[[str], None]
 
@@ -86,7 +87,8 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
             return self.phantom_root / collection.name
         if self.profile == "kaggle" and collection.source.kaggle:
             return Path(self.home) / "raw" / collection.name
-        return Path(self.datasets) / collection.name
+        # Without FALX_DATASETS never a path relative to wherever the command happens to run.
+        return (Path(self.datasets) if self.datasets else Path(self.home) / "raw") / collection.name
 
     def folders(self) -> dict[str, Path]:
         """The collections that are in place, by name."""
@@ -128,7 +130,7 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.datasets:
             where = collection.source.manual.instructions if collection.source.manual else ""
             return f"FALX_DATASETS is not set. {where}".strip()
-        return f"FALX_DATASETS has no folder {collection.name!r}; the graph goes on without it"
+        return f"FALX_DATASETS={self.datasets} has no folder {collection.name!r}; the graph goes on without it"
 
     def require_any(self) -> dict[str, Path]:
         """The collections in place.
@@ -160,8 +162,13 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         return {name: locked[name].digest for name in self.folders()}
 
-    def is_settled(self, collection: Collection) -> bool:
-        """Whether the collection is in place and locked, or known to be absent under this profile."""
+    def expect_version(self, collection: Collection) -> str | None:
+        """The data version that the raw asset has if the disk is as it was: the trusted digest, or `absent`.
+
+        None where work is left: the collection is to be drawn, downloaded or measured first.
+        """
         if self.folder(collection).is_dir():
-            return collection.name in read_lock(self.lock_path)
-        return self.profile != "demo" and not (self.profile == "kaggle" and collection.source.kaggle)
+            entry = read_lock(self.lock_path).get(collection.name)
+            return entry.digest if entry else None
+        brought = self.profile == "demo" or (self.profile == "kaggle" and collection.source.kaggle)
+        return None if brought else ABSENT

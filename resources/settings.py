@@ -21,7 +21,14 @@ Profile = Literal["demo", "kaggle", "folder"]
 class Settings(BaseSettings):
     """Settings, from the environment (`FALX_PROFILE=folder`) or a `.env` file in the project's folder."""
 
-    model_config = SettingsConfigDict(env_prefix="FALX_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FALX_",
+        env_file=ROOT / ".env",
+        env_ignore_empty=True,  # `FALX_DATASETS=` in .env means unset, not the working directory
+        validate_default=False,
+        extra="ignore",
+        frozen=True,
+    )
 
     profile: Profile = Field(
         "demo",
@@ -54,8 +61,7 @@ class Settings(BaseSettings):
     @field_validator("datasets", "catalog", "home", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        unset = value is None or value == Path()
-        return value if unset or value is None else (Path.cwd() / value.expanduser()).resolve()
+        return None if value is None else (Path.cwd() / value.expanduser()).resolve()
 
     @model_validator(mode="after")
     def _complete(self) -> "Settings":
