@@ -9,7 +9,7 @@ import dagster as dg
 from assets.gate import GATE_INPUTS, inspect
 from assets.materials import code_version, picture, preview, result_of, table_asset
 from assets.partitions import split_grid_key
-from assets.training import specify_all
+from assets.training import read_result, specify_all
 from pipeline.atomic import write_text
 from pipeline.labels import PROTOCOLS
 from resources.lake import Lake
@@ -27,7 +27,7 @@ GROUP = "evaluation"
 CODE = {
     "predictions": code_version("training/prediction.py", "training/inference.py", "training/models.py"),
     "metrics": code_version("evaluation"),
-    "leaderboard": code_version("evaluation"),
+    "leaderboard": code_version("evaluation", "curation/gate.py"),
 }
 DRAWS = 2000
 
@@ -93,6 +93,7 @@ def predict_one(
         cache=spec.cache,
         work=spec.work,
         output=str(output),
+        device=read_result(work).device,
         threads=spec.threads,
         workers=spec.workers,
     )
@@ -214,7 +215,8 @@ def leaderboard(
     from pipeline.evaluation.optimism import leaderboard_figure
 
     names = find_predictions(lake, raw_store)
-    digest = lake.digest_inputs(names, {"draws": DRAWS})
+    splits = [f"splits/{protocol}" for protocol in PROTOCOLS]
+    digest = lake.digest_inputs([*names, *splits, *GATE_INPUTS], {"draws": DRAWS})
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
         verdicts: dict[str, str] = {
             protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in PROTOCOLS

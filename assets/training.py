@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import ValidationError
 
 from assets.gate import GATE_INPUTS, pass_gate
 from assets.materials import OWNER, code_version
 from assets.partitions import split_grid_key
 from pipeline.atomic import write_text
 from pipeline.digests import digest_json
+from pipeline.errors import TrainingError
 from pipeline.labels import PROTOCOLS
 from pipeline.recipe import Recipe
 from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
@@ -90,6 +92,22 @@ def is_trained(spec: TrainingSpec) -> bool:
     return (Path(spec.work) / "result.json").is_file()
 
 
+def read_result(work: Path) -> TrainingResult:
+    """What came of the training whose folder is `work`.
+
+    Raises:
+        TrainingError: it did not finish, or its result is damaged.
+    """
+    path = work / "result.json"
+    try:
+        return TrainingResult.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise TrainingError(
+            f"{path} cannot be read, so this training counts as unfinished: {error}. Remove the file if it "
+            "is there, and materialise the asset `model` for this recipe and protocol again"
+        ) from error
+
+
 def specify_training(
     recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
 ) -> TrainingSpec:
@@ -162,7 +180,7 @@ def train_one(
             context.log.info(f"continuing MLflow run {run.run_id}")
         if not is_trained(spec):
             trainer.run(context, "train", work / "spec.json", tracking_uri=mlflow.uri, run_id=run.run_id)
-        result = TrainingResult.model_validate_json((work / "result.json").read_bytes())
+        result = read_result(work)
         if not run.finished:
             log_training(mlflow, run.run_id, spec, result, lake)
         version = register(mlflow, run.run_id, spec, result, gate)

@@ -5,14 +5,25 @@ import time
 from assets.partitions import grid_key
 from commands.graph import Graph
 from commands.work import open_graph, say, tracking_server
+from pipeline.errors import SettingsError
 from pipeline.labels import PROTOCOLS
-from resources.settings import Settings
+from resources.settings import Settings, load_settings
 
 
 def run_demo() -> int:
-    """Materialise what is missing or stale, and print the leaderboard and where to look next."""
+    """Materialise what is missing or stale, and print the leaderboard and where to look next.
+
+    Raises:
+        SettingsError: the settings name another profile: its collections are no phantoms.
+    """
     start = time.monotonic()
-    with open_graph("make demo") as (graph, settings), tracking_server(graph, settings):
+    profile = load_settings().profile
+    if profile != "demo":
+        raise SettingsError(
+            f"FALX_PROFILE={profile}, but the demo draws phantoms: `make demo` sets FALX_PROFILE=demo; "
+            f"for the profile {profile!r} there are `make curate` and `make train`."
+        )
+    with open_graph("make demo") as (graph, settings), tracking_server(settings):
         recipes = [
             name for name, recipe in graph.raw_store.catalog.recipes.items() if "demo" in recipe.profiles
         ]

@@ -59,7 +59,10 @@ def run_doctor() -> int:
 def examine() -> Iterator[Finding]:
     """All findings, in an order in which mending makes sense."""
     yield _examine_python()
-    yield from _examine_versions()
+    versions = list(_examine_versions())
+    yield from versions
+    if any(finding.mark == "FAIL" for finding in versions):
+        return
     try:
         settings = load_settings()
     except FalxError as error:
@@ -94,7 +97,7 @@ def _examine_versions() -> Iterator[Finding]:
 
 
 def _examine_settings(settings: Settings) -> Iterator[Finding]:
-    source = "from the environment or .env" if "FALX_PROFILE" in os.environ else "the default"
+    source = "from the environment or .env" if "profile" in settings.model_fields_set else "the default"
     yield Finding("ok", "profile", f"{settings.profile} ({source})")
     marker = settings.home / "profile"
     owner = marker.read_text(encoding="utf-8").strip() if marker.is_file() else settings.profile
@@ -119,8 +122,9 @@ def _examine_catalog(settings: Settings) -> Iterator[Finding]:
 
 def _examine_disk(settings: Settings) -> Iterator[Finding]:
     folder = next(parent for parent in [settings.home, *settings.home.parents] if parent.exists())
-    if not os.access(folder, os.W_OK):
-        yield Finding("FAIL", "disk", f"{folder} cannot be written", "set FALX_HOME to a folder of yours")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        problem = "cannot be written" if folder.is_dir() else "is no folder"
+        yield Finding("FAIL", "disk", f"{folder} {problem}", "set FALX_HOME to a folder of yours")
     free = shutil.disk_usage(folder).free
     needed = f"{free / 1e9:.1f} GB free at {folder}, {FREE_BYTES / 1e9:.0f} GB are comfortable"
     fix = "" if free >= FREE_BYTES else "free some space, or set FALX_HOME to a larger disk"

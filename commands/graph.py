@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.training import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
-from resources.instance import free_dead_slots, name_process
+from resources.instance import PROCESS, free_dead_slots, name_process
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.trainer import Trainer
@@ -95,6 +95,7 @@ class Graph:
             for key in keys
             if resolver.get_status(key, partition) is not StaleStatus.FRESH
             or self._is_lost(key, partition)
+            or self._is_replaced(key)
             or self._is_renamed(key, partition)
         }
 
@@ -105,22 +106,31 @@ class Graph:
         place = partition.keys_by_dimension
         recipe = self.raw_store.catalog.recipes[place["recipe"]]
         specs = specify_all(recipe, place["protocol"], self.lake, self.raw_store, self.trainer)
-        records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
-        found = self.instance.fetch_materializations(records, limit=1).records
-        made = found[0].asset_materialization if found else None
-        known = made is not None and (made.tags or {}).get("dagster/data_version") == name_models(specs)
+        known = self._last_version(key, partition) == name_models(specs)
         return not known or not all(is_trained(spec) for spec in specs)
 
     def _is_lost(self, key: dg.AssetKey, partition: str | None) -> bool:
         """Whether what was materialised is gone from the disk, whatever the event log says."""
-        collection = self.raw_store.catalog.collections.get(key.path[-1])
-        if key.path[0] == "raw" and collection:
-            return not self.raw_store.is_settled(collection)
+        if key.path[0] == "raw" or key.path == ["model"]:
+            return False
         parts = [*key.path]
         if partition is not None:
             assert isinstance(partition, dg.MultiPartitionKey)
             parts += [partition.keys_by_dimension["protocol"], partition.keys_by_dimension["recipe"]]
-        return key.path != ["model"] and self.lake.manifest("/".join(parts)) is None
+        return self.lake.manifest("/".join(parts)) is None
+
+    def _is_replaced(self, key: dg.AssetKey) -> bool:
+        """Whether a raw collection came, went, or was trusted anew since it was materialised."""
+        if key.path[0] != "raw":
+            return False
+        expected = self.raw_store.expect_version(self.raw_store.catalog.collections[key.path[-1]])
+        return expected is None or self._last_version(key) != expected
+
+    def _last_version(self, key: dg.AssetKey, partition: str | None = None) -> str | None:
+        records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition] if partition else None)
+        found = self.instance.fetch_materializations(records, limit=1).records
+        made = found[0].asset_materialization if found else None
+        return (made.tags or {}).get("dagster/data_version") if made else None
 
     def _with_downstream(self, stale: set[dg.AssetKey], keys: list[dg.AssetKey]) -> list[dg.AssetKey]:
         graph = self.defs.resolve_asset_graph()
@@ -140,23 +150,30 @@ class Graph:
             partition_key=partition,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
-            tags={"falx/process": name_process(), "falx/command": self.command},
+            tags={PROCESS: name_process(), "falx/command": self.command},
         )
         if result.success:
             return
         failures = [event for event in result.all_events if event.is_step_failure]
         if any(INTERRUPTED in str(event.step_failure_data.error_display_string) for event in failures):
             raise KeyboardInterrupt
-        steps = "\n".join(f"  {event.step_key}: {describe_failure(event)}" for event in failures)
+        failed = failures or [event for event in result.all_events if event.is_job_failure]
+        steps = "\n".join(f"  {event.step_key or job}: {describe_failure(event)}" for event in failed)
+        name = f"{job} {partition or ''}".strip()
         raise RunFailedError(
-            f"{job} {partition or ''} failed (run {result.run_id[:8]}):\n{steps or '  no step was reached'}\n"
+            f"{name} failed (run {result.run_id[:8]}):\n{steps}\n"
             "Mend the cause and run the same command again; `make ui`, then Runs, shows the whole log."
         )
 
 
 def describe_failure(event: dg.DagsterEvent) -> str:
-    """The message of the error at the bottom of a failed step, without stacks."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    """The message of the error that a step or run itself raised, without Dagster's wrapping and stacks."""
+    data = event.step_failure_data if event.is_step_failure else event.job_failure_data
+    error = data.error
+    # Not to the very bottom: an error that says what to do is often raised from one that does not.
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
-    return error.message.strip() if error else "no error was recorded"
+    if error is None:
+        return "no error was recorded"
+    kind, _, words = error.message.strip().partition(": ")
+    return f"{error.cls_name}: {words}" if kind.endswith(f".{error.cls_name}") else error.message.strip()

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from commands.work import say
 from pipeline.errors import FalxError, SettingsError
-from resources.instance import prepare_instance
+from resources.instance import free_dead_slots, open_instance
 from resources.mlflow_server import find_server, serve
 from resources.settings import ROOT, Settings, claim_home, load_settings
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 25.0  # a training in a run gets 20 s to end
 
 
 def serve_ui() -> int:
@@ -31,7 +31,8 @@ def serve_ui() -> int:
     require_free_port(settings.dagster_port, "Dagster", "FALX_DAGSTER_PORT")
     if not settings.mlflow_uri and find_server(settings.home) is None:
         require_free_port(settings.mlflow_port, "MLflow", "FALX_MLFLOW_PORT")
-    prepare_instance(settings.home)
+    with open_instance(settings.home) as instance:
+        free_dead_slots(instance)
     if settings.mlflow_uri:
         return _serve_dagster(settings, settings.mlflow_uri)
     with serve(settings.home, host=HOST, port=settings.mlflow_port) as mlflow:
@@ -84,6 +85,9 @@ def _serve_dagster(settings: Settings, mlflow_uri: str) -> int:
         say("\nending Dagster and MLflow …")
         return 0
     finally:
+        # A second, impatient Ctrl-C would leave Dagster's processes behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _stop_group(dagster)
 
 
@@ -104,10 +108,19 @@ def _wait_until_up(dagster: "subprocess.Popen[bytes]", port: int, log: Path) -> 
 
 def _stop_group(process: "subprocess.Popen[bytes]") -> None:
     for sign, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(seconds)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+        _signal_group(process, sign)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            # Not the leader alone: a run in its group may still be ending its training.
+            if not _signal_group(process, 0):
+                return
+            time.sleep(0.1)
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", sign: int) -> bool:
+    process.poll()  # an ended leader that nobody waited for would count as alive
+    try:
+        os.killpg(process.pid, sign)
+    except (ProcessLookupError, PermissionError):  # the latter on macOS, where only zombies are left
+        return False
+    return True

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from commands.graph import Graph
-from pipeline.errors import CatalogError, SettingsError
+from pipeline.errors import SettingsError
 from resources.instance import open_instance
 from resources.settings import Settings, claim_home, load_settings
 
@@ -18,11 +18,11 @@ def say(text: str = "") -> None:
 
 @contextmanager
 def open_graph(command: str) -> Iterator[tuple[Graph, Settings]]:
-    """The graph of the present settings on its persistent instance, with MLflow reachable.
+    """The graph of the present settings on its persistent instance; runs that were killed are cleared away.
 
     Raises:
         SettingsError: the settings or the home cannot be used.
-        TrackingError: no MLflow server can be reached or started.
+        CatalogError: the catalog has mistakes.
     """
     settings = load_settings()
     claim_home(settings.home, settings.profile)
@@ -57,13 +57,13 @@ def run_training(recipe: str, protocol: str) -> int:
     with open_graph("make train") as (graph, settings):
         known = graph.raw_store.catalog.recipes
         if recipe not in known:
-            raise CatalogError([f"RECIPE={recipe}: no such recipe; known: {', '.join(known)}"])
+            raise SettingsError(f"RECIPE={recipe}: no such recipe; known: {', '.join(known)}")
         if settings.profile not in known[recipe].profiles:
             say(
                 f"note: {recipe} is meant for {', '.join(known[recipe].profiles)}, not for {settings.profile}"
             )
         say(graph.refresh("curate").describe())
-        with tracking_server(graph, settings):
+        with tracking_server(settings):
             say(graph.refresh("train", grid_key(recipe, protocol)).describe())
             say(graph.refresh("compare").describe())
         say(render_leaderboard(graph.lake.read("leaderboard")))
@@ -71,7 +71,7 @@ def run_training(recipe: str, protocol: str) -> int:
 
 
 @contextmanager
-def tracking_server(_graph: Graph, settings: Settings) -> Iterator[str]:
+def tracking_server(settings: Settings) -> Iterator[str]:
     """One MLflow server for all runs of a command, so that each run need not start its own."""
     from resources.mlflow_server import running_server
 
@@ -99,7 +99,9 @@ def trust_collection(name: str) -> int:
     folders = store.folders()
     if name not in folders:
         raise SettingsError(f"COLLECTION={name}: not in place; in place: {', '.join(folders) or 'none'}")
-    entry = measure_folder(folders[name], store.catalog.collections[name])
+    collection = store.catalog.collections[name]
+    fetched = store.profile == "kaggle" and collection.source.kaggle is not None
+    entry = measure_folder(folders[name], collection, fetched=fetched)
     forget(store.lock_path, name)
     trust_or_verify(store.lock_path, name, entry)
     say(f"{name}: {entry.files} files, {entry.bytes / 1e6:.1f} MB, digest {entry.digest[:16]} pinned")

@@ -10,6 +10,9 @@ import dagster as dg
 
 from pipeline.atomic import write_text
 
+CLOCK_SLACK = 3.0  # psutil derives start times from a boot time that moves when the clock is set, seconds
+PROCESS = "falx/process"  # the tag of a run that says which process runs it
+
 DAGSTER_YAML = """\
 # Written by Falx at each start; edit resources/instance.py instead.
 telemetry: {enabled: false}
@@ -33,10 +36,12 @@ def prepare_instance(home: Path) -> Path:
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(folder)
+    configuration = folder / "dagster.yaml"
     with (folder / ".first-start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "dagster.yaml").is_file() or not (folder / ".ready").is_file():
-            write_text(folder / "dagster.yaml", DAGSTER_YAML)
+        if not configuration.is_file() or configuration.read_text(encoding="utf-8") != DAGSTER_YAML:
+            write_text(configuration, DAGSTER_YAML)
+        if not (folder / ".ready").is_file():
             with dg.DagsterInstance.get() as instance:
                 instance.get_runs_count()
                 instance.event_log_storage.has_asset_key(dg.AssetKey("files"))
@@ -62,7 +67,7 @@ def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
     freed = []
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
-        process = run.tags.get("falx/process")
+        process = run.tags.get(PROCESS)
         if process and not is_alive(process):
             instance.report_run_failed(run, message="the process that ran it is gone (killed or rebooted)")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -83,6 +88,8 @@ def is_alive(process: str) -> bool:
 
     pid, started = process.split("-")
     try:
-        return int(psutil.Process(int(pid)).create_time()) == int(started)
+        found = psutil.Process(int(pid))
+        same: bool = abs(found.create_time() - int(started)) < CLOCK_SLACK
+        return same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

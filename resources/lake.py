@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from pipeline.atomic import replacing_file, write_text
 from pipeline.digests import digest_file, digest_json
@@ -45,11 +45,21 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return self.path(name).with_suffix(".manifest.json")
 
     def manifest(self, name: str) -> Manifest | None:
-        """The manifest of a complete table of the present schema version, else None."""
+        """The manifest of a complete table of the present schema version, else None.
+
+        Raises:
+            TableError: there is one, but damaged.
+        """
         path = self.manifest_path(name)
         if not path.is_file() or not self.path(name).is_file():
             return None
-        found = Manifest.model_validate_json(path.read_bytes())
+        try:
+            found = Manifest.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise TableError(
+                f"{path} is no manifest that Falx wrote, so table {name!r} cannot be trusted; remove the "
+                "manifest and materialise the asset again"
+            ) from error
         return found if found.schema_version == SCHEMA_VERSION else None
 
     def digest(self, name: str) -> str:
@@ -61,7 +71,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         found = self.manifest(name)
         if found is None:
             raise TableError(
-                f"table {name!r} is not in the lake ({self.path(name)}); materialise the asset {name!r} first"
+                f"table {name!r} is not in the lake, or of another schema version ({self.path(name)}); "
+                f"materialise the asset {name!r} first"
             )
         return found.digest
 
@@ -94,6 +105,24 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "materialise its asset again"
             )
         return from_arrow(name, pq.read_table(pa.BufferReader(data)))
+
+    def rescue(self, name: str) -> "pd.DataFrame":
+        """A whole table whose manifest a kill kept from being written; its digest cannot be checked.
+
+        Raises:
+            TableError: it is damaged, or has another schema than declared.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(self.path(name))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(
+                f"table {name!r} ({self.path(name)}) has no manifest and cannot be read: {error}; "
+                "materialise its asset again"
+            ) from error
+        return from_arrow(name, table)
 
     def write(self, name: str, frame: "pd.DataFrame", *, inputs: str, code: str) -> Manifest:
         """Store a frame: checked, sorted by key, whole or not at all; the manifest comes last.

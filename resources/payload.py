@@ -7,17 +7,26 @@ It reports by Pipes log lines and MLflow metrics, and leaves its results in file
 """
 
 import argparse
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dagster_pipes import PipesContext, open_dagster_pipes
+from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import FalxError
+from pipeline.errors import FalxError, TrainingError
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+STARTED_BY_DAGSTER = "DAGSTER_PIPES_CONTEXT"
+WATCH_SECONDS = 1.0
 
 
 class Stopped(BaseException):
@@ -77,6 +86,8 @@ def main() -> int:
     """Run the task named on the command line; returns the exit code."""
     arguments = _parse_arguments()
     signal.signal(signal.SIGTERM, _stop)
+    if STARTED_BY_DAGSTER in os.environ:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with open_dagster_pipes() as pipes:
         try:
             return _run(arguments, pipes)
@@ -96,16 +107,17 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
     else:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
-        rows = predict_split(PredictionSpec.model_validate_json(arguments.spec.read_bytes()))
+        rows = predict_split(_read_spec(arguments.spec, PredictionSpec))
         pipes.log.info(f"{rows:,} predictions in {time.monotonic() - start:.1f} s")
     return 0
 
 
 def _train(arguments: argparse.Namespace, pipes: PipesContext) -> None:
-    from pipeline.training.loop import train
     from pipeline.training.spec import TrainingSpec
 
-    spec = TrainingSpec.model_validate_json(arguments.spec.read_bytes())
+    spec = _read_spec(arguments.spec, TrainingSpec)
+    from pipeline.training.loop import train  # torch, which a spec that cannot be used need not wait for
+
     reporter = PipesReporter(pipes, _open_tracker(arguments))
     try:
         result = train(spec, reporter)
@@ -113,6 +125,16 @@ def _train(arguments: argparse.Namespace, pipes: PipesContext) -> None:
         reporter.close()
     figures = ", ".join(f"val {name} {value:.4f}" for name, value in result.val.items())
     pipes.log.info(f"best epoch {result.best_epoch} of {result.epochs}: {figures}")
+
+
+def _read_spec(path: Path, kind: type[Spec]) -> Spec:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise TrainingError(
+            f"{path} cannot be used as a {kind.__name__}: {error}. Materialise the asset again, which writes "
+            "it anew"
+        ) from error
 
 
 def _open_tracker(arguments: argparse.Namespace) -> Tracker:
@@ -130,6 +152,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
     parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")
     return parser.parse_args()
+
+
+def _end_with(parent: int) -> None:
+    """End as if asked to stop once the process that started this one is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

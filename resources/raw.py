@@ -130,7 +130,7 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.datasets:
             where = collection.source.manual.instructions if collection.source.manual else ""
             return f"FALX_DATASETS is not set. {where}".strip()
-        return f"FALX_DATASETS={self.datasets} has no folder {collection.name!r}; the graph goes on without it"
+        return f"no folder {collection.name!r} in FALX_DATASETS={self.datasets}; the graph goes on without it"
 
     def require_any(self) -> dict[str, Path]:
         """The collections in place.

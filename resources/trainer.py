@@ -4,6 +4,7 @@ Dagster's own subprocess client leaves the child running when its step is killed
 the child dies with its parent, a cancel ends the whole group, and a crash never takes Dagster along.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
+
+from resources.instance import PROCESS, name_process
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.5
@@ -57,6 +60,8 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         command = [sys.executable, "-m", self.payload, task, "--spec", str(spec)]
         if run_id:
             command += ["--tracking-uri", tracking_uri, "--run-id", run_id]
+        # Runs that the UI started are not tagged yet: if they are killed, the next start frees their slot.
+        context.instance.add_run_tags(context.run.run_id, {PROCESS: name_process()})
         # A part of Pipes that Dagster calls in preview; the range in pyproject.toml is pinned for it.
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         with dg.open_pipes_session(
@@ -85,14 +90,11 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
             preexec_fn=_die_with_parent,  # noqa: PLW1509 (only calls prctl)
             cwd=Path(spec_root()),
         )
-        parent = os.getppid()
         try:
+            # Dagster's interrupt arrives between two Python steps: an endless wait would never see it.
             while True:
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     return child.wait(POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    if os.getppid() != parent:
-                        raise RuntimeError("the process that started this run is gone") from None
         except BaseException:
             context.log.warning("interrupted: ending the training process and its children")
             self._stop(child)
@@ -116,7 +118,7 @@ def spec_root() -> str:
 
 
 def _die_with_parent() -> None:
-    # Linux only: the child dies with its parent, even by SIGKILL; elsewhere the poll of getppid serves.
+    # Linux only: the child dies with its parent, even by SIGKILL; elsewhere the payload watches its parent.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -129,4 +131,6 @@ def _describe_exit(task: str, code: int, spec: Path) -> str:
         "then re-execute to continue from the last finished epoch",
     }
     reason = known.get(code, "its traceback stands in this step's stderr; re-execute to continue")
+    if code < 0 and code not in known:
+        reason = f"it was ended by signal {-code} ({signal.strsignal(-code)}); re-execute to continue"
     return f"the process for {task} ended with exit code {code}: {reason} (spec: {spec})"

@@ -1,5 +1,6 @@
 """Commands: help, exit codes, and errors that say what to do."""
 
+import json
 import os
 import socket
 import subprocess
@@ -117,3 +118,58 @@ def test_the_module_runs_as_the_makefile_runs_it(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "everything that is needed is here" in done.stdout
+
+
+def test_the_demo_refuses_another_profile_before_it_starts(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FALX_PROFILE", "folder")
+    monkeypatch.setenv("FALX_DATASETS", str(tmp_path))
+    assert main(["demo"]) == 1
+    assert "`make demo` sets FALX_PROFILE=demo" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("commands.doctor.run_doctor", interrupted)
+    assert main(["doctor"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_the_doctor_stops_at_a_missing_package(monkeypatch):
+    monkeypatch.setattr("commands.doctor.PACKAGES", ("dagster", "no-such-package"))
+    last = list(examine())[-1]
+    assert (last.mark, last.subject, last.fix) == ("FAIL", "no-such-package", "run `make install`")
+
+
+def test_the_doctor_refuses_a_home_that_is_a_file(tmp_path):
+    (tmp_path / "home").write_text("in the way")
+    failed = [finding for finding in examine() if finding.mark == "FAIL"]
+    assert [finding.subject for finding in failed] == ["disk"]
+    assert "is no folder" in failed[0].found
+
+
+def trust(monkeypatch, tmp_path, profile: str) -> dict:
+    """The lock entry of a collection whose bytes changed and were then trusted by command."""
+    place = tmp_path / ("home/raw" if profile == "kaggle" else "datasets") / "sartajbhuvaji" / "Training"
+    place.mkdir(parents=True)
+    monkeypatch.setenv("FALX_PROFILE", profile)
+    if profile == "folder":
+        monkeypatch.setenv("FALX_DATASETS", str(tmp_path / "datasets"))
+    for name in ("a", "b"):
+        (place / name).write_text(name)
+        assert main(["trust", "--collection", "sartajbhuvaji"]) == 0
+    return json.loads((tmp_path / "home" / "raw.lock.json").read_text())["sartajbhuvaji"]
+
+
+def test_changed_bytes_can_be_trusted(monkeypatch, tmp_path, capsys):
+    entry = trust(monkeypatch, tmp_path, "folder")
+    assert (entry["files"], entry["slug"], entry["version"]) == (2, "sartajbhuvaji", None)
+    assert "2 files" in capsys.readouterr().out
+
+
+def test_trust_keeps_the_pinned_version_of_a_download(monkeypatch, tmp_path):
+    entry = trust(monkeypatch, tmp_path, "kaggle")
+    assert "/" in entry["slug"]
+    assert entry["version"] >= 1

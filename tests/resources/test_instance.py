@@ -3,11 +3,20 @@
 import os
 import subprocess
 import sys
+import time
 
 import dagster as dg
+import psutil
 import pytest
 
-from resources.instance import free_dead_slots, is_alive, name_process, open_instance, prepare_instance
+from resources.instance import (
+    DAGSTER_YAML,
+    free_dead_slots,
+    is_alive,
+    name_process,
+    open_instance,
+    prepare_instance,
+)
 from resources.settings import ROOT
 
 
@@ -65,3 +74,27 @@ def job() -> dg.JobDefinition:
         nothing()
 
     return nothing_job
+
+
+def test_an_older_configuration_is_replaced_at_the_next_start(tmp_path):
+    prepare_instance(tmp_path)
+    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
+    prepare_instance(tmp_path)
+    assert (tmp_path / "dagster" / "dagster.yaml").read_text() == DAGSTER_YAML
+
+
+def test_a_clock_that_was_set_kills_nobody():
+    pid, started = name_process().split("-")
+    assert is_alive(f"{pid}-{int(started) + 1}")
+    assert is_alive(f"{pid}-{int(started) - 1}")
+    assert not is_alive(f"{pid}-{int(started) - 60}")
+
+
+def test_a_process_that_ended_and_waits_to_be_reaped_is_dead():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        started = int(psutil.Process(process.pid).create_time())
+        deadline = time.monotonic() + 20
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not is_alive(f"{process.pid}-{started}")

@@ -76,3 +76,27 @@ def test_inputs_change_with_tables_and_parameters(lake):
     assert lake.digest_inputs(["groups"], {"seed": 1}) != before
     lake.write("groups", groups("b"), inputs="i", code="c")
     assert lake.digest_inputs(["groups"], {"seed": 0}) != before
+
+
+def test_a_damaged_manifest_is_an_error_that_says_what_to_remove(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    lake.manifest_path("groups").write_text("{")
+    with pytest.raises(TableError, match=r"groups\.manifest\.json is no manifest .* remove the manifest"):
+        lake.manifest("groups")
+
+
+def test_a_table_of_another_schema_version_does_not_count(lake, monkeypatch):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    monkeypatch.setattr("resources.lake.SCHEMA_VERSION", 99)
+    assert lake.manifest("groups") is None
+    with pytest.raises(TableError, match="of another schema version"):
+        lake.read("groups")
+
+
+def test_a_whole_table_without_manifest_can_be_rescued_and_a_damaged_one_not(lake):
+    lake.write("groups", groups("a"), inputs="i", code="c")
+    lake.manifest_path("groups").unlink()
+    assert list(lake.rescue("groups")["image_id"]) == ["a"]
+    lake.path("groups").write_bytes(b"harmed")
+    with pytest.raises(TableError, match="has no manifest and cannot be read"):
+        lake.rescue("groups")

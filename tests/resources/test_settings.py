@@ -69,3 +69,19 @@ def test_every_setting_says_what_it_means():
 
 def test_the_readme_lists_the_settings():
     assert describe_settings() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch):
+    for name in ("PROFILE", "DATASETS", "HOME", "CATALOG", "THREADS"):
+        monkeypatch.setenv(f"FALX_{name}", "")
+    assert load_settings() == Settings()
+    monkeypatch.setenv("FALX_PROFILE", "folder")
+    with pytest.raises(SettingsError, match="FALX_DATASETS is not set"):
+        load_settings()
+
+
+def test_a_dot_is_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("FALX_HOME", ".")
+    monkeypatch.setenv("FALX_DATASETS", ".")
+    settings = load_settings()
+    assert (settings.home, settings.datasets) == (tmp_path, tmp_path)

@@ -12,6 +12,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from resources.instance import name_process
 from resources.settings import ROOT
 from resources.trainer import Trainer
 
@@ -88,7 +89,8 @@ def test_a_kill_is_worded_as_memory(spec):
         trainer.run(context, "train", path)
 
     path = spec(60)
-    killer = "import os,sys,time,signal\npath=sys.argv[1]\nwhile not os.path.exists(path): time.sleep(.05)\n"
+    killer = "import os,sys,time,signal\npath=sys.argv[1]\nsignal.alarm(60)\n"
+    killer += "while not os.path.exists(path): time.sleep(.05)\n"
     killer += "time.sleep(.3)\nos.kill(int(open(path).read().split()[0]), signal.SIGKILL)"
     process = subprocess.Popen([sys.executable, "-c", killer, str(path.with_name("pids"))])
     result = dg.materialize(
@@ -128,3 +130,29 @@ def test_nothing_outlives_the_step(spec, sign, stubborn):
         if is_running(pid):
             os.kill(pid, signal.SIGKILL)
     assert left == []
+
+
+def test_another_signal_is_named(spec):
+    @dg.asset
+    def job(context: dg.AssetExecutionContext, trainer: Trainer) -> None:
+        trainer.run(context, "train", spec(0, -signal.SIGTERM))
+
+    result = dg.materialize(
+        [job], resources={"trainer": Trainer(payload="trainer_payload")}, raise_on_error=False
+    )
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    assert "ended by signal 15 (Terminated)" in failure.step_failure_data.error_display_string
+
+
+def test_a_run_says_which_process_runs_it(spec):
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        @dg.asset
+        def job(context: dg.AssetExecutionContext, trainer: Trainer) -> dg.MaterializeResult:
+            trainer.run(context, "train", spec(0))
+            return dg.MaterializeResult()
+
+        done = dg.materialize(
+            [job], resources={"trainer": Trainer(payload="trainer_payload")}, instance=instance
+        )
+        assert instance.get_run_by_id(done.run_id).tags["falx/process"] == name_process()

@@ -22,6 +22,8 @@ def main() -> None:
     time.sleep(spec["seconds"])
     grandchild.kill()
     grandchild.wait()
+    if spec["code"] < 0:
+        os.kill(os.getpid(), -spec["code"])
     sys.exit(spec["code"])
 
 

@@ -1,0 +1,151 @@
+"""Trainings: named by content, and unfinished ones say so."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from assets.evaluation import find_predictions, predict_one, record_opening
+from assets.release import list_candidates
+from assets.training import (
+    describe_params,
+    describe_run,
+    is_trained,
+    name_models,
+    read_result,
+    run_key,
+    specify_all,
+)
+from pipeline.errors import GateError, TrainingError
+from pipeline.labels import LABELS
+from pipeline.training.spec import TrainingResult
+from resources.trainer import Trainer
+
+RESULT = {
+    "model_id": "m",
+    "recipe": "cnn3",
+    "protocol": "patient",
+    "seed": 0,
+    "identity": "i",
+    "best_epoch": 1,
+    "epochs": 1,
+    "monitor": "val_loss",
+    "monitor_value": 0.5,
+    "val": {"loss": 0.5, "accuracy": 0.5, "macro_f1": 0.25},
+    "parameters": 1,
+    "trainable_parameters": 1,
+    "n_train": 1,
+    "n_val": 1,
+    "device": "cpu",
+    "precision": "fp32",
+    "why": {},
+    "seconds": 1.0,
+}
+
+
+@pytest.fixture
+def specify(curated):
+    lake, store = curated
+
+    def make(recipe: str = "resnet18d", protocol: str = "patient", **trainer: object):
+        return specify_all(store.catalog.recipes[recipe], protocol, lake, store, Trainer(**trainer))
+
+    return make
+
+
+def finish(spec) -> None:
+    Path(spec.work).mkdir(parents=True)
+    (Path(spec.work) / "result.json").write_text(json.dumps(RESULT))
+
+
+def test_a_model_is_named_by_data_and_recipe_and_not_by_the_machine(specify):
+    names = {
+        name_models(specify(threads=threads, device=device)) for threads, device in [(1, "auto"), (4, "cpu")]
+    }
+    assert len(names) == 1
+    assert name_models(specify(protocol="stratified")) not in names
+    assert name_models(specify("cnn4")) not in names
+
+
+def test_prose_of_a_split_renames_no_model(curated, specify):
+    lake, _store = curated
+    before = name_models(specify())
+    split = lake.read("splits/patient")
+    lake.write("splits/patient", split.assign(why="other words"), inputs="i", code="c")
+    assert name_models(specify()) == before
+    moved = split["split"].where(split.index != 0, "left_out")
+    lake.write("splits/patient", split.assign(split=moved), inputs="i", code="c")
+    assert name_models(specify()) != before
+
+
+def test_the_mlflow_run_is_told_what_stands_behind_the_score(specify):
+    patient, published = specify()[0], specify(protocol="published")[0]
+    assert "one to stand behind" in describe_run(patient, "passed")
+    assert "Copies and patients cross" in describe_run(published, "leaks: 3 shared_md5")
+    assert run_key(patient).startswith("resnet18d/patient/seed-0/")
+    assert describe_params(patient)["input/size"] == "224"
+
+
+def test_an_unfinished_or_damaged_training_says_what_to_do(specify, tmp_path):
+    spec = specify()[0]
+    assert not is_trained(spec)
+    with pytest.raises(TrainingError, match="materialise the asset `model`"):
+        read_result(tmp_path)
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(TrainingError, match="counts as unfinished"):
+        read_result(tmp_path)
+
+
+def test_prediction_refuses_a_training_that_did_not_finish(curated, specify):
+    lake, store = curated
+    with pytest.raises(TrainingError, match="counts as unfinished"):
+        predict_one(None, specify()[0], lake, store, Trainer())
+    assert not (Path(store.home) / "ledger").exists()
+
+
+def test_an_opening_of_the_test_part_is_a_row_in_the_ledger(specify, curated):
+    _lake, store = curated
+
+    @dg.asset
+    def opener(context: dg.AssetExecutionContext) -> None:
+        record_opening(context, specify()[0], store)
+
+    run_id = dg.materialize([opener]).run_id
+    row = json.loads((Path(store.home) / "ledger" / "openings.jsonl").read_text())
+    assert (row["recipe"], row["dagster_run"]) == ("resnet18d", run_id)
+
+
+def test_only_finished_trainings_are_candidates(curated, specify):
+    lake, store = curated
+    assert list_candidates(lake, store, Trainer()).empty
+    finish(specify()[0])
+    found = list_candidates(lake, store, Trainer())
+    assert found[["recipe", "val_macro_f1", "gate"]].to_numpy().tolist() == [["resnet18d", 0.25, "passed"]]
+    assert TrainingResult.model_validate(RESULT).val["macro_f1"] == 0.25
+
+
+def test_there_is_no_candidate_behind_a_leak(curated):
+    lake, store = curated
+    split = lake.read("splits/patient")
+    one = split[split["split"] == "train"].iloc[[0]]
+    twice = one.assign(path="elsewhere", split="test")
+    lake.write("splits/patient", pd.concat([split, twice]), inputs="i", code="c")
+    with pytest.raises(GateError):
+        list_candidates(lake, store, Trainer())
+
+
+def test_predictions_of_recipes_that_left_the_catalog_are_not_ranked(curated):
+    lake, store = curated
+    row = {"model_id": "m", "protocol": "patient", "seed": 0, "image_id": "a", "collection": "c", "path": "p"}
+    row |= {
+        "variant": "clean",
+        "label": "glioma",
+        "group_id": "g",
+        **{f"p_{label}": 0.25 for label in LABELS},
+    }
+    for recipe in ("resnet18d", "gone"):
+        frame = pd.DataFrame([row | {"recipe": recipe}])
+        lake.write(f"predictions/patient/{recipe}", frame, inputs="i", code="c")
+    assert find_predictions(lake, store) == ["predictions/patient/resnet18d"]

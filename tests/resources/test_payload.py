@@ -1,0 +1,123 @@
+"""The payload as a process: its exit codes, and what it reports to whom."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.training.spec import TrainingSpec
+from resources.payload import NoTracker, PipesReporter
+from resources.settings import ROOT
+
+sys.path.append(str(Path(__file__).parents[1] / "pipeline" / "training"))  # training_toys.py
+
+
+def command(task: str, spec: Path) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "resources.payload", task, "--spec", str(spec)]
+
+
+def run_payload(task: str, spec: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(task, spec), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"seed": -1}'])
+def test_a_spec_that_cannot_be_used_is_exit_code_2_with_a_message(tmp_path, text):
+    spec = tmp_path / "spec.json"
+    if text is not None:
+        spec.write_text(text)
+    done = run_payload("train", spec)
+    assert done.returncode == 2, done.stderr
+    assert f"TrainingError: {spec} cannot be used as a TrainingSpec" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def toy_spec(tmp_path) -> Path:
+    """A training of thousands of short epochs, of which somebody will tire."""
+    from training_toys import make_recipe, write_toy
+
+    table = write_toy(tmp_path)
+    spec = TrainingSpec(
+        recipe=make_recipe(stopping={"epochs": 1000}),
+        protocol="stratified",
+        seed=0,
+        split=str(table),
+        folders={"toy": str(tmp_path / "raw")},
+        cache=str(tmp_path / "cache"),
+        work=str(tmp_path / "work"),
+        device="cpu",
+        data_digest="d",
+        model_id="m",
+    )
+    path = tmp_path / "spec.json"
+    path.write_text(spec.model_dump_json())
+    return path
+
+
+@pytest.mark.slow
+def test_a_training_that_is_asked_to_stop_keeps_its_last_epoch_and_ends_with_3(toy_spec):
+    work = toy_spec.with_name("work")
+    with subprocess.Popen(
+        command("train", toy_spec), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (work / "last.pt").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 3, errors
+    assert "Traceback" not in errors
+    assert (work / "last.pt").exists()
+    assert not (work / "result.json").exists()
+
+
+class Recorder:
+    """A Pipes context whose log remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.log = self
+
+    def info(self, line: str) -> None:
+        self.lines.append(f"info {line}")
+
+    def warning(self, line: str) -> None:
+        self.lines.append(f"warning {line}")
+
+
+class Forgetful:
+    """A tracker that loses things and says so."""
+
+    def log(self, epoch, metrics) -> str:
+        return f"epoch {epoch} waits"
+
+    def close(self) -> str:
+        return "epoch 1 is lost"
+
+
+def test_the_reporter_passes_on_what_the_tracker_has_to_say():
+    recorder = Recorder()
+    reporter = PipesReporter(recorder, Forgetful())
+    reporter.started({"device": "cpu"})
+    reporter.epoch(1, {"loss": 1.0}, "epoch 1 of 2")
+    reporter.close()
+    assert recorder.lines == [
+        "info device: cpu",
+        "info epoch 1 of 2",
+        "warning epoch 1 waits",
+        "warning epoch 1 is lost",
+    ]
+
+
+def test_without_mlflow_nothing_is_said():
+    recorder = Recorder()
+    reporter = PipesReporter(recorder, NoTracker())
+    reporter.epoch(1, {"loss": 1.0}, "note")
+    reporter.close()
+    assert recorder.lines == ["info note"]

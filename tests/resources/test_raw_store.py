@@ -1,0 +1,87 @@
+"""Raw folders: where each profile keeps them, and what the disk should hold."""
+
+import pytest
+
+from pipeline.catalog import DEFAULT_CATALOG, load_catalog
+from resources.connect import connect_resources
+from resources.kaggle import KaggleSource
+from resources.raw import ABSENT, RawStore
+from resources.settings import Settings
+
+COLLECTIONS = load_catalog().collections
+MANUAL, KAGGLE = COLLECTIONS["cheng_figshare"], COLLECTIONS["sartajbhuvaji"]
+
+
+def make_store(tmp_path, profile: str, *, datasets: bool = False) -> RawStore:
+    return RawStore(
+        profile=profile,
+        home=str(tmp_path / "home"),
+        datasets=str(tmp_path / "datasets") if datasets else "",
+        catalog_root=str(DEFAULT_CATALOG),
+        phantom_scale=0.05,
+        seed=7,
+        workers=1,
+        kaggle=KaggleSource(),
+    )
+
+
+def test_without_datasets_no_folder_depends_on_where_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / MANUAL.name).mkdir()
+    store = make_store(tmp_path, "kaggle")
+    assert store.folders() == {}
+    assert store.folder(MANUAL) == tmp_path / "home" / "raw" / MANUAL.name
+
+
+@pytest.mark.parametrize(
+    ("datasets", "words"), [(False, "FALX_DATASETS is not set. "), (True, "no folder 'ch")]
+)
+def test_an_absent_collection_says_what_would_bring_it_in(tmp_path, datasets, words):
+    assert words in make_store(tmp_path, "kaggle", datasets=datasets).explain_absence(MANUAL)
+
+
+@pytest.mark.parametrize(
+    ("profile", "collection", "expected"),
+    [
+        ("kaggle", KAGGLE, None),
+        ("kaggle", MANUAL, ABSENT),
+        ("folder", KAGGLE, ABSENT),
+        ("demo", MANUAL, None),
+    ],
+)
+def test_a_folder_that_is_not_there_is_brought_or_known_to_be_absent(tmp_path, profile, collection, expected):
+    assert make_store(tmp_path, profile, datasets=True).expect_version(collection) == expected
+
+
+def test_a_folder_is_expected_to_be_what_was_trusted(tmp_path):
+    store = make_store(tmp_path, "folder", datasets=True)
+    folder = store.folder(KAGGLE) / "Training" / "no_tumor"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"a")
+    assert store.expect_version(KAGGLE) is None
+    state = store.ensure(KAGGLE, log=print)
+    assert store.expect_version(KAGGLE) == state.entry.digest
+
+
+def test_phantoms_are_drawn_once_with_a_lock_of_their_own(tmp_path):
+    store, told = make_store(tmp_path, "demo"), []
+    states = [store.ensure(collection, log=told.append) for collection in COLLECTIONS.values()]
+    assert states[0].status == "made"
+    assert len(told) == 1
+    assert store.lock_path.name == "phantoms-7-0.05.lock.json"
+    assert [store.expect_version(one) for one in COLLECTIONS.values()] == [one.entry.digest for one in states]
+    assert store.ensure(MANUAL, log=told.append).status == "verified"
+
+
+def test_settings_reach_the_resources(tmp_path):
+    settings = Settings(home=tmp_path, threads=3, workers=2, device="cpu", seed=5, mlflow_port=5999)
+    resources = connect_resources(settings)
+    assert (resources["trainer"].threads, resources["trainer"].workers, resources["trainer"].device) == (
+        3,
+        2,
+        "cpu",
+    )
+    assert (resources["raw_store"].seed, resources["raw_store"].workers) == (5, 2)
+    assert resources["tracking"].ui == "http://127.0.0.1:5999"
+    every_core = connect_resources(Settings(home=tmp_path))["trainer"]
+    assert every_core.threads == every_core.workers == settings.cores
