@@ -125,17 +125,17 @@ def test_the_page_says_who_what_and_why(connection: Connection):
     assert run.data.tags["mlflow.source.name"] == "falx"
 
 
-def test_the_experiment_has_a_note_and_is_made_once(connection: Connection):
-    other = Connection(connection.uri, Path("unused"), experiment=connection.experiment)
+def test_the_experiment_has_a_note_and_is_made_once(connection: Connection, tmp_path: Path):
+    other = Connection(connection.uri, tmp_path, experiment=connection.experiment)
     with ThreadPoolExecutor(2) as pool:
         ids = list(pool.map(lambda one: one.experiment_id, (connection, other)))
     assert ids[0] == ids[1]
     assert "`patient`" in connection.client.get_experiment(ids[0]).tags["mlflow.note.content"]
 
 
-def test_a_deleted_experiment_is_named(connection: Connection):
+def test_a_deleted_experiment_is_named(connection: Connection, tmp_path: Path):
     connection.client.delete_experiment(connection.experiment_id)
-    again = Connection(connection.uri, Path("unused"), experiment=connection.experiment)
+    again = Connection(connection.uri, tmp_path, experiment=connection.experiment)
     with pytest.raises(TrackingError, match=r"was deleted .* restore -x \d+"):
         again.open_run("k", "name")
 
