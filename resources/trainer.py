@@ -91,7 +91,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
             cwd=Path(spec_root()),
         )
         try:
-            # Dagster's interrupt arrives between two Python steps: an endless wait would never see it.
+            # A bounded wait, so that an interrupt is seen however it is delivered.
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return child.wait(POLL_SECONDS)
