@@ -247,7 +247,7 @@ def _describe_mismatch(
     lines += [
         "A raw folder never changes. If it was damaged, move it away and bring the right bytes back. "
         f"If the change is meant, {fetched}remove the entry {name!r} from {lock_path} and run again: "
-        "the new bytes are then trusted."
+        f"the new bytes are then trusted (`make trust COLLECTION={name}` does both)."
     ]
     return "\n".join(lines)
 
