@@ -85,13 +85,15 @@ def _serve_dagster(settings: Settings, mlflow_uri: str) -> int:
         say("\nending Dagster and MLflow …")
         return 0
     finally:
-        # A second, impatient Ctrl-C would leave Dagster's processes behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _stop_group(dagster)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
+    # A second, impatient signal would cut the ending short and leave Dagster's processes behind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
