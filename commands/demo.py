@@ -23,7 +23,7 @@ def run_demo() -> int:
             f"FALX_PROFILE={profile}, but the demo draws phantoms: `make demo` sets FALX_PROFILE=demo; "
             f"for the profile {profile!r} there are `make curate` and `make train`."
         )
-    with open_graph("make demo") as (graph, settings), tracking_server(settings):
+    with open_graph("make demo") as (graph, settings), tracking_server(graph, settings):
         recipes = [
             name for name, recipe in graph.raw_store.catalog.recipes.items() if "demo" in recipe.profiles
         ]

@@ -55,6 +55,11 @@ class Graph:
         """Mark runs whose process was killed as failed and free their slots; returns their run ids."""
         return free_dead_slots(self.instance)
 
+    def may_run(self, run_id: str) -> bool:
+        """Whether a Dagster run may still be alive: unfinished here, or unknown here, so another's."""
+        run = self.instance.get_run_by_id(run_id)
+        return run is None or not run.is_finished
+
     def refresh(
         self, job: str, partition: dg.MultiPartitionKey | None = None, *, force: bool = False
     ) -> Outcome:

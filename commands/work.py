@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from commands.graph import Graph
 from pipeline.errors import SettingsError
@@ -63,7 +63,7 @@ def run_training(recipe: str, protocol: str) -> int:
                 f"note: {recipe} is meant for {', '.join(known[recipe].profiles)}, not for {settings.profile}"
             )
         say(graph.refresh("curate").describe())
-        with tracking_server(settings):
+        with tracking_server(graph, settings):
             say(graph.refresh("train", grid_key(recipe, protocol)).describe())
             say(graph.refresh("compare").describe())
         say(render_leaderboard(graph.lake.read("leaderboard")))
@@ -71,14 +71,22 @@ def run_training(recipe: str, protocol: str) -> int:
 
 
 @contextmanager
-def tracking_server(settings: Settings) -> Iterator[str]:
-    """One MLflow server for all runs of a command, so that each run need not start its own."""
-    from resources.mlflow_server import running_server
+def tracking_server(graph: Graph, settings: Settings) -> Iterator[str]:
+    """One MLflow server for all runs of a command, so that each run need not start its own.
 
-    if settings.mlflow_uri:
-        yield settings.mlflow_uri
-        return
-    with running_server(settings.home) as uri:
+    MLflow runs whose Dagster run is over, but which were left RUNNING by a kill, are marked KILLED first.
+    """
+    from resources.connect import connect_resources
+    from resources.mlflow_server import running_server
+    from resources.tracking import Tracking
+
+    tracking = connect_resources(settings)["tracking"]
+    assert isinstance(tracking, Tracking)
+    with ExitStack() as stack:
+        uri = settings.mlflow_uri or stack.enter_context(running_server(settings.home))
+        with tracking.connected() as mlflow:
+            for run_id in mlflow.sweep(graph.may_run):
+                say(f"MLflow run {run_id[:8]} was killed earlier: marked as KILLED")
         yield uri
 
 

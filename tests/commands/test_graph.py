@@ -182,3 +182,18 @@ def test_a_failure_without_a_record_says_so():
     data = SimpleNamespace(error=None)
     event = SimpleNamespace(is_step_failure=True, step_failure_data=data)
     assert describe_failure(event) == "no error was recorded"
+
+
+def test_only_a_run_that_is_over_counts_as_dead(make_graph):
+    @dg.asset
+    def table() -> None: ...
+
+    graph = make_graph(table)
+    graph.refresh("work")
+    (over,) = graph.instance.get_runs()
+    unfinished = graph.instance.create_run_for_job(
+        graph.defs.resolve_job_def("work"), status=dg.DagsterRunStatus.STARTED
+    )
+    assert not graph.may_run(over.run_id)
+    assert graph.may_run(unfinished.run_id)
+    assert graph.may_run("a run of another instance")

@@ -1,6 +1,7 @@
 """The whole run is killed at ten moments, in every phase, and started again: same tables, one run each."""
 
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -110,7 +111,24 @@ def test_ten_kills_in_every_phase_change_nothing(demo, tiny_catalog, tmp_path, r
 
     last = run_command(environment, "demo")
     assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-5000:]
+    assert "was killed earlier: marked as failed" in last.stdout
     assert digest_lake(home) == digest_lake(whole)
     with closing(sqlite3.connect(f"file:{home}/mlflow/mlflow.db?mode=ro", uri=True)) as db:
         states = db.execute("select status from runs").fetchall()
     assert states == [("FINISHED",)] * 3
+
+
+def test_a_run_left_running_by_a_kill_is_closed_by_the_next_command(demo, tmp_path):
+    environment, whole, _output = demo
+    home = tmp_path / "home"
+    shutil.copytree(whole, home)
+    with closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as db, db:
+        (left,) = db.execute("select run_uuid from runs order by start_time limit 1").fetchone()
+        db.execute("update runs set status = 'RUNNING', end_time = null where run_uuid = ?", (left,))
+    again = run_command({**environment, "FALX_HOME": str(home)}, "demo")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert f"MLflow run {left[:8]} was killed earlier: marked as KILLED" in again.stdout
+    with closing(sqlite3.connect(f"file:{home}/mlflow/mlflow.db?mode=ro", uri=True)) as db:
+        states = dict(db.execute("select run_uuid, status from runs").fetchall())
+    assert states.pop(left) == "KILLED"
+    assert set(states.values()) == {"FINISHED"}
