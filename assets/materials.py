@@ -10,7 +10,8 @@ import dagster as dg
 
 from pipeline.digests import digest_json, digest_sources
 from pipeline.recipe import Strict
-from pipeline.tables import Table, find_table
+from pipeline.schemas import Table
+from pipeline.tables import find_table
 from resources.lake import Lake, Manifest
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 PIPELINE = Path(__file__).resolve().parent.parent / "pipeline"
 OWNER = "team:falx"
-SHARED = ("tables.py", "labels.py", "digests.py")
+SHARED = ("schemas.py", "tables.py", "labels.py", "digests.py")
 PREVIEW_ROWS = 8
 INLINE_CHARACTERS = 950
 KINDS = {"string": "string", "int64": "int", "float64": "float", "bool": "bool", "binary": "binary"}

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.atomic import replacing_file, write_text
 from pipeline.digests import digest_file, digest_json
 from pipeline.errors import TableError
-from pipeline.tables import SCHEMA_VERSION, arrow_schema, find_table, from_arrow, to_arrow
+from pipeline.schemas import SCHEMA_VERSION
+from pipeline.tables import arrow_schema, find_table, from_arrow, to_arrow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,7 @@ from pipeline.evaluation.canvas import (
 )
 from pipeline.evaluation.metrics import ALL, METRICS
 from pipeline.evaluation.predictions import CLEAN, Floats
-from pipeline.tables import TABLES
+from pipeline.schemas import TABLES
 
 HISTORY_KEYS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_macro_f1", "lr")
 
@@ -138,7 +138,7 @@ def _take_metric(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The metric's rows for the class `all`, with columns degradation and severity (0 where clean)."""
     missing = [name for name in TABLES["metrics"].names if name not in metrics.columns]
     if missing:
-        raise TableError(f"metrics: missing columns {missing}; declared in pipeline/tables.py")
+        raise TableError(f"metrics: missing columns {missing}; declared in pipeline/schemas.py")
     models = metrics["model_id"].unique().tolist()
     if len(models) != 1:
         raise TableError(f"metrics: {len(models)} models; a severity figure shows one")

@@ -17,7 +17,7 @@ from pipeline.evaluation.bootstrap import find_interval
 from pipeline.evaluation.metrics import DRAWS
 from pipeline.evaluation.standings import Standing, measure_standings
 from pipeline.labels import PROTOCOLS
-from pipeline.tables import TABLES
+from pipeline.schemas import TABLES
 
 HONEST = "patient"
 OPTIMISTIC = ("published", "stratified")

@@ -32,7 +32,7 @@ from pipeline.evaluation.predictions import (
     read_answers,
 )
 from pipeline.labels import LABELS, TUMOURS
-from pipeline.tables import TABLES
+from pipeline.schemas import TABLES
 
 ALL = "all"
 DRAWS = 2000

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from pipeline.errors import TableError
 from pipeline.evaluation.canvas import BLUE, GREY, ORANGE, PURPLE, VERMILLION, add_panel, new_figure
 from pipeline.evaluation.leaderboard import HONEST, OPTIMISTIC, Row, order_rows
-from pipeline.tables import TABLES
+from pipeline.schemas import TABLES
 
 STYLES = {OPTIMISTIC[0]: (VERMILLION, "s"), OPTIMISTIC[1]: (ORANGE, "^"), HONEST: (BLUE, "o")}
 EXTERNAL = (PURPLE, "D")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.errors import TableError
 from pipeline.labels import LABELS
-from pipeline.tables import TABLES
+from pipeline.schemas import TABLES
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -72,7 +72,7 @@ def check_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     missing = [name for name in TABLES["predictions"].names if name not in predictions.columns]
     if missing:
-        raise TableError(f"predictions: missing columns {missing}; declared in pipeline/tables.py")
+        raise TableError(f"predictions: missing columns {missing}; declared in pipeline/schemas.py")
     if predictions.empty:
         raise TableError(
             "predictions: the table has no rows, so there is nothing to score; materialise predictions again"

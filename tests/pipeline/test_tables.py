@@ -13,12 +13,8 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.labels import LABELS
+from pipeline.schemas import QUARANTINE_REASONS, SCHEMA_VERSION, TABLES, Column, Table
 from pipeline.tables import (
-    QUARANTINE_REASONS,
-    SCHEMA_VERSION,
-    TABLES,
-    Column,
-    Table,
     arrow_schema,
     check_arrow,
     find_table,
@@ -26,7 +22,7 @@ from pipeline.tables import (
     to_arrow,
 )
 
-KINDS = {"string", "int64", "float64", "bool", "binary", "strings", "members", "image"}
+KINDS = {"string", "int64", "float64", "bool", "binary", "strings", "floats", "members", "image"}
 
 
 def make_value(column: Column, number: int) -> Any:
@@ -36,6 +32,7 @@ def make_value(column: Column, number: int) -> Any:
     return {
         "string": f"{column.name} {number} é",
         "int64": number - 2,
+        "floats": [number / 3, -1.0],
         "float64": number / 7,
         "bool": number % 2 == 0,
         "binary": bytes([number, 0, 255]),

@@ -7,7 +7,7 @@ import pytest
 from pipeline.catalog import load_catalog
 from pipeline.collections.reader import PATH_REASONS, FileRecord, read_collection
 from pipeline.errors import SourceError
-from pipeline.tables import QUARANTINE_REASONS
+from pipeline.schemas import QUARANTINE_REASONS
 
 
 def test_class_folders_give_split_and_label(write_tree, make_collection) -> None:

@@ -30,7 +30,8 @@ from pipeline.curation.inventory import (
 from pipeline.digests import digest_bytes
 from pipeline.errors import GateError, SourceError
 from pipeline.imaging.decode import resize_grey
-from pipeline.tables import QUARANTINE_REASONS, to_arrow
+from pipeline.schemas import QUARANTINE_REASONS
+from pipeline.tables import to_arrow
 
 
 def draw(seed: int, side: int = 20) -> np.ndarray:

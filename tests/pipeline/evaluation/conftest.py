@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.labels import LABELS
-from pipeline.tables import TABLES
+from pipeline.schemas import TABLES
 
 Predict = Callable[..., pd.DataFrame]
 

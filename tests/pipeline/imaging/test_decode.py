@@ -24,7 +24,7 @@ from pipeline.imaging.decode import (
     sniff_format,
     window_grey,
 )
-from pipeline.tables import QUARANTINE_REASONS
+from pipeline.schemas import QUARANTINE_REASONS
 
 GREY = (np.add.outer(np.arange(23) * 5, np.arange(17) * 3) % 256).astype(np.uint8)  # [23, 17]
 

@@ -19,7 +19,7 @@ from pipeline.phantoms.key import (
     planted_copies,
     planted_quarantine,
 )
-from pipeline.tables import QUARANTINE_REASONS
+from pipeline.schemas import QUARANTINE_REASONS
 
 KAGGLE = ("indk214", "masoudnickparvar", "sartajbhuvaji")
 
