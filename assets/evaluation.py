@@ -11,7 +11,7 @@ from assets.materials import code_version, picture, preview, result_of, table_as
 from assets.partitions import split_grid_key
 from assets.training import read_result, specify_all
 from pipeline.atomic import write_text
-from pipeline.labels import PROTOCOLS
+from pipeline.protocols import list_protocols, protocol_path, split_table
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.registry import registered_name
@@ -53,9 +53,9 @@ def _predictions_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinitio
         name, protocol = split_grid_key(context)
         recipe = raw_store.catalog.recipes[name]
         specs = specify_all(recipe, protocol, lake, raw_store, trainer)
-        inputs = [f"splits/{protocol}", "groups", *(["variants"] if protocol == "patient" else [])]
+        inputs = [split_table(protocol), "groups", *(["variants"] if protocol == "patient" else [])]
         digest = lake.digest_inputs(inputs, {"models": [spec.model_id for spec in specs]})
-        table = f"predictions/{protocol}/{name}"
+        table = f"predictions/{protocol_path(protocol)}/{name}"
         if not lake.is_current(table, inputs=digest, code=CODE["predictions"]):
             frames = [predict_one(context, spec, lake, raw_store, trainer) for spec in specs]
             lake.write(table, pd.concat(frames, ignore_index=True), inputs=digest, code=CODE["predictions"])
@@ -135,7 +135,8 @@ def _metrics_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         """Every figure of a model on its test part, each with a 95 % interval of the group bootstrap."""
         name, protocol = split_grid_key(context)
         recipe = raw_store.catalog.recipes[name]
-        source, table = f"predictions/{protocol}/{name}", f"metrics/{protocol}/{name}"
+        place = f"{protocol_path(protocol)}/{name}"
+        source, table = f"predictions/{place}", f"metrics/{place}"
         digest = lake.digest_inputs([source], {"draws": DRAWS})
         if not lake.is_current(table, inputs=digest, code=CODE["metrics"]):
             lake.write(table, score(lake.read(source)), inputs=digest, code=CODE["metrics"])
@@ -215,11 +216,12 @@ def leaderboard(
     from pipeline.evaluation.optimism import leaderboard_figure
 
     names = find_predictions(lake, raw_store)
-    splits = [f"splits/{protocol}" for protocol in PROTOCOLS]
+    protocols = list_protocols(raw_store.catalog.collections)
+    splits = [split_table(protocol) for protocol in protocols]
     digest = lake.digest_inputs([*names, *splits, *GATE_INPUTS], {"draws": DRAWS})
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
         verdicts: dict[str, str] = {
-            protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in PROTOCOLS
+            protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in protocols
         }
         frame = rank_recipes((lake.read(name) for name in names), verdicts, draws=DRAWS)
         lake.write("leaderboard", frame, inputs=digest, code=CODE["leaderboard"])
@@ -236,7 +238,10 @@ def leaderboard(
 
 def find_predictions(lake: Lake, raw_store: RawStore) -> list[str]:
     """The predictions tables in the lake, of recipes that the catalog still has."""
+    protocols = list_protocols(raw_store.catalog.collections)
     wanted = [
-        f"predictions/{protocol}/{name}" for name in raw_store.catalog.recipes for protocol in PROTOCOLS
+        f"predictions/{protocol_path(protocol)}/{name}"
+        for name in raw_store.catalog.recipes
+        for protocol in protocols
     ]
     return sorted(name for name in wanted if lake.manifest(name) is not None)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipeline.labels import PROTOCOLS
+from assets.splits import split_key
+from pipeline.catalog import Catalog
+from pipeline.protocols import collection_of, is_guarded, list_protocols, split_table
 from resources.lake import Lake
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ CHECKS = {
     "counts_add_up": "every image is in exactly one split or listed as left out",
     "labels_mapped": "every image that is used has one of the four labels",
     "classes_present": "every label is in every split",
+    "one_copy": "of the copies of a picture, one stands for it",
 }
 GATE_INPUTS = ("images", "pictures", "patients", "groups")
 
@@ -30,7 +33,7 @@ def inspect(lake: Lake, protocol: str) -> "list[Finding]":
     """Findings of all checks on one frozen split."""
     from pipeline.curation.gate import inspect_split
 
-    split = lake.read(f"splits/{protocol}")
+    split = lake.read(split_table(protocol))
     return inspect_split(split, *(lake.read(name) for name in GATE_INPUTS), protocol=protocol)
 
 
@@ -45,17 +48,18 @@ def pass_gate(lake: Lake, protocol: str) -> str:
     return enforce_gate(inspect(lake, protocol), protocol)
 
 
-def gate_checks() -> list[dg.AssetChecksDefinition]:
+def gate_checks(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
     """The checks of every protocol."""
-    return [_gate_check(protocol) for protocol in PROTOCOLS]
+    return [_gate_check(protocol) for protocol in list_protocols(catalog.collections)]
 
 
 def _gate_check(protocol: str) -> dg.AssetChecksDefinition:
-    key = dg.AssetKey(["splits", protocol])
-    fatal = protocol == "patient"
+    key = split_key(protocol)
+    # A refused external split fails its checks and trains nothing, but the rest of the graph goes on.
+    fatal = is_guarded(protocol) and collection_of(protocol) is None
 
     @dg.multi_asset_check(
-        name=f"gate_{protocol}",
+        name=f"gate_{protocol}".replace(":", "_"),
         specs=[
             dg.AssetCheckSpec(name, asset=key, additional_deps=GATE_INPUTS, description=text, blocking=fatal)
             for name, text in CHECKS.items()

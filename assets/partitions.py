@@ -3,14 +3,14 @@
 import dagster as dg
 
 from pipeline.catalog import Catalog
-from pipeline.labels import PROTOCOLS
+from pipeline.protocols import list_protocols
 
 
 def training_grid(catalog: Catalog) -> dg.MultiPartitionsDefinition:
     """One partition for each recipe of the catalog under each protocol."""
     return dg.MultiPartitionsDefinition(
         {
-            "protocol": dg.StaticPartitionsDefinition(list(PROTOCOLS)),
+            "protocol": dg.StaticPartitionsDefinition(list(list_protocols(catalog.collections))),
             "recipe": dg.StaticPartitionsDefinition(sorted(catalog.recipes)),
         }
     )

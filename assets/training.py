@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from assets.gate import GATE_INPUTS, pass_gate
 from assets.materials import OWNER, code_version
 from assets.partitions import split_grid_key
+from assets.splits import split_key
 from pipeline.atomic import write_text
+from pipeline.catalog import Catalog
 from pipeline.digests import digest_json
 from pipeline.errors import TrainingError
-from pipeline.labels import PROTOCOLS
+from pipeline.protocols import list_protocols, protocol_path, split_table
 from pipeline.recipe import Recipe
 from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
 from resources.lake import Lake
@@ -29,17 +31,17 @@ if TYPE_CHECKING:
     from resources.tracking import Connection
 
 GROUP = "training"
-CODE = code_version("training", "recipe.py", "imaging")
-SPLITS = [dg.AssetKey(["splits", protocol]) for protocol in PROTOCOLS]
+CODE = code_version("training", "recipe.py", "imaging", "curation/copies.py")
 
 
-def model_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def model_asset(catalog: Catalog, grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """The asset `model`, one partition a recipe and protocol."""
+    splits = [split_key(protocol) for protocol in list_protocols(catalog.collections)]
 
     @dg.asset(
         partitions_def=grid,
         group_name=GROUP,
-        deps=[*SPLITS, *GATE_INPUTS],
+        deps=[*splits, *GATE_INPUTS],
         owners=[OWNER],
         kinds={"pytorch", "mlflow"},
         tags={"falx/stage": "training"},
@@ -112,7 +114,7 @@ def specify_training(
     recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
 ) -> TrainingSpec:
     """Everything that a training is, with the id that its content gives it."""
-    data_digest = digest_rows(lake.read(f"splits/{protocol}"), recipe)
+    data_digest = digest_rows(lake.read(split_table(protocol)), recipe, protocol)
     degradations = raw_store.catalog.degradations if recipe.augment.degrade else {}
     identity = {
         "recipe": recipe.model_dump(mode="json", exclude=set(PROSE)),
@@ -127,7 +129,7 @@ def specify_training(
         recipe=recipe,
         protocol=protocol,
         seed=seed,
-        split=str(lake.path(f"splits/{protocol}")),
+        split=str(lake.path(split_table(protocol))),
         folders={name: str(folder) for name, folder in raw_store.folders().items()},
         cache=str(raw_store.cache_root),
         work=str(work_folder(raw_store, recipe.name, protocol, seed, model_id)),
@@ -140,22 +142,22 @@ def specify_training(
     )
 
 
-def digest_rows(split: "pd.DataFrame", recipe: Recipe) -> str:
+def digest_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> str:
     """Digest of what a recipe trains, validates and is tested on: files, labels and places, no reasons."""
-    rows = select_rows(split, recipe)
-    used = rows[rows["split"] != "left_out"]
+    used = select_rows(split, recipe, protocol)
     return digest_json(used[["image_id", "collection", "path", "label", "split"]].to_numpy().tolist())
 
 
-def select_rows(split: "pd.DataFrame", recipe: Recipe) -> "pd.DataFrame":
-    """The rows of a split that belong to the recipe's collections; all where it names none."""
-    wanted = recipe.data.collections
-    return split[split["collection"].isin(wanted)] if wanted else split
+def select_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> "pd.DataFrame":
+    """The rows of a split that the recipe uses, train, val and test."""
+    from pipeline.training.selection import select_used
+
+    return select_used(split, recipe.data, ("train", "val", "test"), protocol=protocol)
 
 
 def work_folder(raw_store: RawStore, recipe: str, protocol: str, seed: int, model_id: str) -> Path:
     """Where one training keeps its checkpoints, history and result."""
-    return Path(raw_store.home) / "models" / recipe / protocol / f"seed-{seed}" / model_id[:12]
+    return Path(raw_store.home) / "models" / recipe / protocol_path(protocol) / f"seed-{seed}" / model_id[:12]
 
 
 def train_one(
@@ -249,10 +251,10 @@ def log_training(
     figure = history_figure(history, title=title, subtitle=counted, best_epoch=result.best_epoch)
     mlflow.log_data(
         run_id,
-        select_rows(lake.read(f"splits/{spec.protocol}"), spec.recipe),
+        select_rows(lake.read(split_table(spec.protocol)), spec.recipe, spec.protocol),
         name=spec.protocol,
         digest=spec.data_digest[:32],
-        source=f"lake/splits/{spec.protocol}.parquet",
+        source=f"lake/{split_table(spec.protocol)}.parquet",
     )
     mlflow.log_files(
         run_id,

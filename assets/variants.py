@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from assets.materials import code_version, picture, result_of, table_asset
 from resources.lake import Lake
@@ -12,14 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "variants"
-CODE = code_version("imaging")
+CODE = code_version("imaging", "training/selection.py", "curation/copies.py")
 SIZE = 224
 
 
 class VariantsConfig(dg.Config):
     """How many test images are degraded."""
 
-    limit: int | None = None
+    limit: int | None = Field(None, ge=1)
     """At most this many images a label, drawn by content; null takes all."""
 
 
@@ -33,17 +34,19 @@ def variants(
     """
     from pipeline.imaging.cache import open_cache
     from pipeline.imaging.variants import make_variants
+    from pipeline.training.selection import select_for_any
 
     degradations = raw_store.catalog.degradations
     settings = {name: entry.model_dump() for name, entry in degradations.items()}
-    digest = lake.digest_inputs(["splits/patient"], {"size": SIZE, "limit": config.limit, **settings})
+    asked = [recipe.data for recipe in raw_store.catalog.recipes.values()]
+    chosen = {"size": SIZE, "limit": config.limit, "asked": [data.model_dump(mode="json") for data in asked]}
+    digest = lake.digest_inputs(["splits/patient"], {**chosen, **settings})
     if not lake.is_current("variants", inputs=digest, code=CODE):
-        split = lake.read("splits/patient")
-        test = split[split["split"] == "test"]
+        test = select_for_any(lake.read("splits/patient"), asked, ("test",), protocol="patient")
         cache = open_cache(
             test, raw_store.folders(), size=SIZE, root=raw_store.cache_root, workers=raw_store.workers
         )
-        frames = make_variants(split, cache, degradations, size=SIZE, limit=config.limit)
+        frames = make_variants(test, cache, degradations, size=SIZE, limit=config.limit)
         lake.write_stream("variants", frames, inputs=digest, code=CODE)
     manifest = lake.manifest("variants")
     assert manifest is not None

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 
 from pipeline.errors import FalxError
-from pipeline.labels import PROTOCOLS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +33,16 @@ def _build_parser() -> argparse.ArgumentParser:
     add("curate", _curate, "raw collections to splits and audit, for the profile of the settings")
     train = add("train", _train, "one recipe under one protocol: train, register, predict, score")
     train.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
-    train.add_argument("--protocol", required=True, choices=PROTOCOLS, help="how the test set is chosen")
+    protocols = "published, stratified, patient, fold:1 to fold:5, external:<collection>"
+    train.add_argument("--protocol", required=True, help=f"how the test set is chosen: {protocols}")
+    add("controls", _controls, "plant faults in curated phantoms, one at a time, and show what catches each")
+    export = add(
+        "export", _export, "hashes, labels, patients and splits, and pixels where the licence allows it"
+    )
+    export.add_argument("--target", required=True, help="a new folder, or a file that ends in .zip")
+    export.add_argument(
+        "--pixels", nargs="*", help="collections whose pixels go along; default: all that may"
+    )
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
     trust = add("trust", _trust, "accept the present bytes of a raw collection as the ones to verify")
@@ -58,6 +66,18 @@ def _train(parsed: argparse.Namespace) -> int:
     from commands.work import run_training
 
     return run_training(parsed.recipe, parsed.protocol)
+
+
+def _controls(_parsed: argparse.Namespace) -> int:
+    from commands.controls import run_controls
+
+    return run_controls()
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from commands.export import run_export
+
+    return run_export(parsed.target, parsed.pixels)
 
 
 def _ui(_parsed: argparse.Namespace) -> int:

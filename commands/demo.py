@@ -43,7 +43,7 @@ def report(graph: Graph, settings: Settings, seconds: float) -> None:
     from pipeline.phantoms.verdict import judge
 
     key = read_key(graph.raw_store.phantom_root / KEY_NAME)
-    tables = [graph.lake.read(name) for name in ("quarantine", "images", "pictures", "patients")]
+    tables = [graph.lake.read(name) for name in ("quarantine", "images", "pictures", "patients", "foreign")]
     say("\nWhat was planted in the phantoms, and what curation found without the key:")
     for verdict in judge(key, *tables):
         say(f"  {verdict.describe()}")

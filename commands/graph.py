@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from assets.scan import digest_decisions
 from assets.training import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
+from pipeline.protocols import protocol_path
 from resources.instance import PROCESS, free_dead_slots, name_process
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -121,15 +123,22 @@ class Graph:
         parts = [*key.path]
         if partition is not None:
             assert isinstance(partition, dg.MultiPartitionKey)
-            parts += [partition.keys_by_dimension["protocol"], partition.keys_by_dimension["recipe"]]
+            place = partition.keys_by_dimension
+            parts += [protocol_path(place["protocol"]), place["recipe"]]
         return self.lake.manifest("/".join(parts)) is None
 
     def _is_replaced(self, key: dg.AssetKey) -> bool:
-        """Whether a raw collection came, went, or was trusted anew since it was materialised."""
+        """Whether a raw collection came, went, or was trusted anew, or people's decisions are others."""
+        if key.path == ["decisions"]:
+            return not self._has_decisions()
         if key.path[0] != "raw":
             return False
         expected = self.raw_store.expect_version(self.raw_store.catalog.collections[key.path[-1]])
         return expected is None or self._last_version(key) != expected
+
+    def _has_decisions(self) -> bool:
+        stored = self.lake.manifest("decisions")
+        return stored is not None and stored.inputs == digest_decisions(self.lake, self.raw_store)
 
     def _last_version(self, key: dg.AssetKey, partition: str | None = None) -> str | None:
         records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition] if partition else None)

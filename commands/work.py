@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 from commands.graph import Graph
 from pipeline.errors import SettingsError
+from pipeline.protocols import list_protocols
 from resources.instance import open_instance
 from resources.settings import Settings, claim_home, load_settings
 
@@ -41,7 +42,7 @@ def open_graph(command: str) -> Iterator[tuple[Graph, Settings]]:
 
 def run_curation() -> int:
     """Raw collections to splits, audit and variants; prints the audit."""
-    from pipeline.curation.audit import render_audit
+    from pipeline.audit.markdown import render_audit
 
     with open_graph("make curate") as (graph, _settings):
         say(graph.refresh("curate").describe())
@@ -58,6 +59,9 @@ def run_training(recipe: str, protocol: str) -> int:
         known = graph.raw_store.catalog.recipes
         if recipe not in known:
             raise SettingsError(f"RECIPE={recipe}: no such recipe; known: {', '.join(known)}")
+        protocols = list_protocols(graph.raw_store.catalog.collections)
+        if protocol not in protocols:
+            raise SettingsError(f"PROTOCOL={protocol}: no such protocol; known: {', '.join(protocols)}")
         if settings.profile not in known[recipe].profiles:
             say(
                 f"note: {recipe} is meant for {', '.join(known[recipe].profiles)}, not for {settings.profile}"

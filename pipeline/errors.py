@@ -3,12 +3,14 @@
 FalxError
 ├── SettingsError        an environment variable or `.env` line cannot be used
 ├── CatalogError         mistakes in the YAML catalog, all of them at once
+├── DecisionError        mistakes in the decision file, all of them at once
 ├── SourceError          a raw collection cannot be fetched, unpacked or trusted
 │   ├── CredentialsError     the provider wants an account, a token or an accepted rule
 │   ├── ArchiveError         an archive is broken or unsafe to unpack
 │   └── LockError            the bytes differ from those that the lock file pins
 ├── DecodeError          bytes that are no image that Falx can read (carries a quarantine reason)
 ├── TableError           a table does not match its declared schema, or is incomplete
+├── LicenceError         an export would pass on what its licence does not allow
 ├── GateError            a split leaks, or lost something: training behind it is refused
 ├── TrainingError        a training cannot start, continue or end well
 │   ├── WeightsError         pretrained weights are missing or do not fit
@@ -46,6 +48,21 @@ class CatalogError(FalxError):
         super().__init__(f"{count} {noun} in the catalog:\n{lines}")
 
 
+class DecisionError(FalxError):
+    """Mistakes in the decision file.
+
+    Args:
+        mistakes: one readable line each: file, line, column, what is wrong, allowed values, the fix.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        noun = "mistake" if count == 1 else "mistakes"
+        lines = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
+        super().__init__(f"{count} {noun} in the decision file, so none of it was used:\n{lines}")
+
+
 class SourceError(FalxError):
     """A raw collection cannot be fetched, unpacked or trusted."""
 
@@ -78,6 +95,10 @@ class DecodeError(FalxError):
 
 class TableError(FalxError):
     """A table does not match its declared schema, or is incomplete."""
+
+
+class LicenceError(FalxError):
+    """An export would pass on pixels whose licence does not allow it, or is not known to."""
 
 
 class GateError(FalxError):

@@ -18,6 +18,11 @@ class DataSpec(Strict):
     """Which images a recipe is trained and tested on."""
 
     collections: tuple[str, ...] = Field((), description="collections used; empty means all in the profile")
+    copies: Literal["one", "all"] = Field(
+        "one",
+        description="one: of the copies of a picture, the best one in these collections (see "
+        "pipeline/curation/copies.py); all: every copy. Under published and stratified every file counts",
+    )
 
 
 class InputSpec(Strict):

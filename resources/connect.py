@@ -26,6 +26,8 @@ def connect_resources(settings: Settings) -> Mapping[str, dg.ConfigurableResourc
             phantom_scale=settings.phantom_scale,
             seed=settings.seed,
             workers=workers,
+            decisions=str(settings.decisions),
+            keep_contradicted=settings.keep_contradicted,
             kaggle=KaggleSource(),  # type: ignore[call-arg]
         ),
         "tracking": Tracking(home=home, uri=settings.mlflow_uri, ui=settings.mlflow_ui),  # type: ignore[call-arg]

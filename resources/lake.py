@@ -1,8 +1,10 @@
 """The lake: every table between assets as one Parquet file with a manifest, written whole or not at all."""
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,12 +84,28 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         tables = {name: self.digest(name) for name in names}
         return digest_json({"tables": tables, "parameters": dict(parameters or {})})
 
+    def forget(self, name: str) -> None:
+        """Take the manifest away: the table counts as incomplete until it is written again."""
+        self.manifest_path(name).unlink(missing_ok=True)
+
+    def is_whole(self, name: str) -> bool:
+        """Whether the table is there, complete, of the present schema version, and unharmed."""
+        found = self.manifest(name)
+        return found is not None and digest_file(self.path(name)) == found.digest
+
     def is_current(self, name: str, *, inputs: str, code: str) -> bool:
         """Whether the stored table was made from these inputs by this code, and is unharmed."""
         found = self.manifest(name)
-        if found is None or (found.inputs, found.code) != (inputs, code):
-            return False
-        return digest_file(self.path(name)) == found.digest
+        return found is not None and (found.inputs, found.code) == (inputs, code) and self.is_whole(name)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Alone with a table that is read, extended and written again; others wait."""
+        path = self.path(name).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
 
     def read(self, name: str) -> "pd.DataFrame":
         """A table as a frame, rows sorted by key.
@@ -106,6 +124,21 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "materialise its asset again"
             )
         return from_arrow(name, pq.read_table(pa.BufferReader(data)))
+
+    def read_parts(self, name: str) -> Iterator["pd.DataFrame"]:
+        """A large table part by part, in key order, in bounded memory; its digest is checked first.
+
+        Raises:
+            TableError: it is missing, damaged, or has another schema than declared.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if digest_file(self.path(name)) != self.digest(name):
+            raise TableError(f"table {name!r} ({self.path(name)}) was changed; materialise its asset again")
+        with pq.ParquetFile(self.path(name)) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from_arrow(name, pa.Table.from_batches([batch]))
 
     def rescue(self, name: str) -> "pd.DataFrame":
         """A whole table whose manifest a kill kept from being written; its digest cannot be checked.

@@ -9,7 +9,7 @@ import dagster as dg
 
 from pipeline.atomic import replacing_folder
 from pipeline.catalog import Catalog, Collection, load_catalog
-from pipeline.digests import digest_json
+from pipeline.digests import digest_file, digest_json
 from pipeline.errors import SourceError
 from pipeline.lock import (
     LockEntry,
@@ -47,6 +47,8 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     phantom_scale: float
     seed: int
     workers: int
+    decisions: str = ""
+    keep_contradicted: bool = False
     kaggle: KaggleSource
 
     @property
@@ -58,6 +60,12 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def catalog_digest(self) -> str:
         """Digest of the catalog's collections: layouts, label maps, sources."""
         return digest_json([entry.model_dump(mode="json") for entry in self.catalog.collections.values()])
+
+    @property
+    def decisions_digest(self) -> str:
+        """SHA-256 of the decision file; empty where there is none."""
+        path = Path(self.decisions)
+        return digest_file(path) if self.decisions and path.is_file() else ""
 
     @property
     def references(self) -> list[str]:

@@ -57,8 +57,16 @@ class Settings(BaseSettings):
         1.0, gt=0, le=4, description="size of the phantom collections; 1 is about 1,500 files"
     )
     seed: int = Field(0, ge=0, description="seed of the phantoms and the splits")
+    decisions: Path = Field(
+        Path(),
+        description="CSV of what people decided on pairs and images; default decisions.csv in the home",
+    )
+    keep_contradicted: bool = Field(
+        False,
+        description="train on images whose label the reference contradicts, under the reference's label",
+    )
 
-    @field_validator("datasets", "catalog", "home", mode="after")
+    @field_validator("datasets", "catalog", "home", "decisions", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else (Path.cwd() / value.expanduser()).resolve()
@@ -67,6 +75,10 @@ class Settings(BaseSettings):
     def _complete(self) -> "Settings":
         if self.home == Path():
             object.__setattr__(self, "home", ROOT / ".falx" / self.profile)
+        if self.decisions == Path():
+            object.__setattr__(self, "decisions", self.home / "decisions.csv")
+        elif not self.decisions.is_file():
+            raise ValueError(f"FALX_DECISIONS={self.decisions} is no file; give a CSV, or unset it")
         if self.profile == "folder" and self.datasets is None:
             raise ValueError("FALX_DATASETS is not set; the profile `folder` reads collections from there")
         if self.datasets is not None and not self.datasets.is_dir():

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from pipeline.collections.files import read_whole
 from pipeline.errors import DecodeError, SourceError
 from pipeline.imaging.matlab import measure_matlab, open_matlab, read_matlab
 
@@ -33,6 +32,7 @@ class Entry:
         box: centre x, centre y, width, height of the tumour's box, fractions of the image.
         reason: why the file is set aside, one of `pipeline.tables.QUARANTINE_REASONS`.
         detail: what exactly was found; given where `reason` is.
+        inside: whether the rest stands in the file itself, for `describe_slice` to read.
     """
 
     label: str | None = None
@@ -41,10 +41,11 @@ class Entry:
     box: Box | None = None
     reason: str | None = None
     detail: str | None = None
+    inside: bool = False
 
 
 def read_entries(folder: Path, paths: Sequence[str]) -> dict[str, Entry]:
-    """One entry a path: from `slices.csv` where it lists the file, else from the MATLAB file itself.
+    """One entry a path: from `slices.csv` where it lists the file; MATLAB files else describe themselves.
 
     Raises:
         SourceError: `slices.csv` has other columns, a wrong or repeated row, or lists a file that is absent.
@@ -57,11 +58,24 @@ def read_entries(folder: Path, paths: Sequence[str]) -> dict[str, Entry]:
             f"{table}: lists {len(absent)} files that are not there as plain files, first {absent[0]!r}; "
             "fetch them, or take their rows out"
         )
-    if not listed and not any(_is_matlab(path) for path in paths):
+    entries = {path: listed.get(path) or _find_entry(path) for path in paths}
+    if not listed and not any(entry.inside for entry in entries.values()):
         raise SourceError(
             f"{folder} holds neither .mat files nor {TABLE} with rows; unpack the archives into it"
         )
-    return {path: listed.get(path) or _describe_file(folder, path) for path in paths}
+    return entries
+
+
+def describe_slice(data: bytes) -> Entry:
+    """What a MATLAB file says of its own slice, from its bytes; its name is the slice's, and not in them."""
+    try:
+        with open_matlab(data) as group:
+            return Entry(label=_read_label(group), patient=_read_patient(group), box=_read_box(group))
+    except DecodeError as error:
+        reason = "unlabelled" if error.reason == "not_an_image" else error.reason
+        return Entry(reason=reason, detail=error.detail)
+    except Exception as error:  # HDF5 raises whatever the bytes drive it into
+        return Entry(reason="corrupt", detail=f"not readable as MATLAB v7.3: {error}".replace("\n", " "))
 
 
 def find_box(mask: np.ndarray) -> Box | None:
@@ -89,26 +103,10 @@ def find_outline_box(points: np.ndarray, width: int, height: int) -> Box | None:
     return float(left + right) / 2, float(top + bottom) / 2, float(right - left), float(bottom - top)
 
 
-def _is_matlab(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() == ".mat"
-
-
-def _describe_file(folder: Path, path: str) -> Entry:
-    if not _is_matlab(path):
-        return Entry(reason="unlabelled", detail=f"{TABLE} does not list it, and it is no .mat file")
-    try:
-        with open_matlab(read_whole(folder / path)) as group:
-            return Entry(
-                label=_read_label(group),
-                slice=PurePosixPath(path).stem,
-                patient=_read_patient(group),
-                box=_read_box(group),
-            )
-    except DecodeError as error:
-        reason = "unlabelled" if error.reason == "not_an_image" else error.reason
-        return Entry(reason=reason, detail=error.detail)
-    except Exception as error:  # HDF5 raises whatever the bytes drive it into
-        return Entry(reason="corrupt", detail=f"not readable as MATLAB v7.3: {error}".replace("\n", " "))
+def _find_entry(path: str) -> Entry:
+    if PurePosixPath(path).suffix.lower() == ".mat":
+        return Entry(slice=PurePosixPath(path).stem, inside=True)
+    return Entry(reason="unlabelled", detail=f"{TABLE} does not list it, and it is no .mat file")
 
 
 def _read_label(group: h5py.Group) -> str:

@@ -65,14 +65,16 @@ def read_whole(path: Path) -> bytes:
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as stream:  # noqa: PTH123 the handle is open already
+        try:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
                 raise DecodeError("unreadable", "a pipe, socket or device, not a file")
             if before.st_size > MAX_BYTES:
                 raise DecodeError("too_large", f"{before.st_size} bytes; at most {MAX_BYTES}")
-            data = stream.read(MAX_BYTES + 1)
+            data = _read_up_to(handle, before.st_size + 1)  # one more, to see a file that grows
             after = os.fstat(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise DecodeError("unreadable", f"cannot be read: {error.strerror or error}") from error
     if len(data) != before.st_size or (before.st_size, before.st_mtime_ns) != (
@@ -80,4 +82,11 @@ def read_whole(path: Path) -> bytes:
         after.st_mtime_ns,
     ):
         raise DecodeError("unreadable", "it changed while it was read; fetch it again")
+    return data
+
+
+def _read_up_to(handle: int, most: int) -> bytes:
+    data = os.read(handle, most)
+    while len(data) < most and (more := os.read(handle, most - len(data))):
+        data += more
     return data

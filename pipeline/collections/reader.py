@@ -26,6 +26,7 @@ class FileRecord:
         box: centre x, centre y, width, height of the tumour's box, fractions of the image.
         reason: why the file is set aside, one of `pipeline.tables.QUARANTINE_REASONS`.
         detail: what exactly was found; given where `reason` is.
+        inside: whether label, patient and box stand in the file itself; `add_entry` puts them in.
     """
 
     path: str
@@ -36,6 +37,7 @@ class FileRecord:
     box: tuple[float, float, float, float] | None = None
     reason: str | None = None
     detail: str | None = None
+    inside: bool = False
 
 
 def read_collection(folder: Path, collection: Collection) -> list[FileRecord]:
@@ -50,9 +52,30 @@ def read_collection(folder: Path, collection: Collection) -> list[FileRecord]:
     records = [_set_aside(_record_file(found), collection) for found in list_files(folder)]
     if collection.layout.reader == "figshare":
         entries = read_entries(folder, [record.path for record in records if record.reason is None])
-        return [_add_entry(record, entries, collection) for record in records]
+        return [
+            record if record.reason else add_entry(record, entries[record.path], collection)
+            for record in records
+        ]
     _require_folders(folder, collection)
     return [_add_class(record, collection) for record in records]
+
+
+def add_entry(record: FileRecord, entry: Entry, collection: Collection) -> FileRecord:
+    """The record with what a reference collection says of the slice, its label checked.
+
+    An entry that stands in the file leaves the rest open, until it comes from `describe_slice`.
+    """
+    if entry.reason is not None:
+        return replace(record, reason=entry.reason, detail=entry.detail, inside=False)
+    record = replace(
+        record,
+        published_label=entry.label,
+        slice=entry.slice or record.slice,
+        patient=entry.patient,
+        box=entry.box,
+        inside=entry.inside,
+    )
+    return record if entry.inside else _check_label(record, collection)
 
 
 def _record_file(found: FoundFile) -> FileRecord:
@@ -90,18 +113,6 @@ def _add_class(record: FileRecord, collection: Collection) -> FileRecord:
         wanted = ", ".join(f"{part.path}/<label>/" for part in collection.layout.folders)
         return replace(record, reason="unlabelled", detail=f"outside {wanted}")
     return _check_label(replace(record, published_split=place.split, published_label=place.label), collection)
-
-
-def _add_entry(record: FileRecord, entries: dict[str, Entry], collection: Collection) -> FileRecord:
-    if record.reason is not None:
-        return record
-    entry = entries[record.path]
-    if entry.reason is not None:
-        return replace(record, reason=entry.reason, detail=entry.detail)
-    record = replace(
-        record, published_label=entry.label, slice=entry.slice, patient=entry.patient, box=entry.box
-    )
-    return _check_label(record, collection)
 
 
 def _check_label(record: FileRecord, collection: Collection) -> FileRecord:

@@ -9,16 +9,20 @@ Definitions, for a row of the split that is used (train, val or test):
 
 Test must not meet train or val; val must not meet train. The count of a finding is the number of test rows
 (files under `published`, images otherwise) with such a twin; only if there are none, that of val rows.
+Under `patient`, `fold:<k>` and `external:<collection>` a failed check stops training; under `published` and
+`stratified` leaks are what is measured.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pandas as pd
 
 from pipeline.errors import GateError
 from pipeline.labels import LABELS, SPLITS
+from pipeline.protocols import collection_of, is_guarded
 
 USED = ("train", "val", "test")
 LEAKS = ("shared_md5", "shared_picture", "shared_patient")
@@ -55,6 +59,8 @@ class _Used:
     path: str
     label: object
     split: str
+    picture_id: object
+    copy_rank: Any
 
     def __str__(self) -> str:
         return f"{self.collection}/{self.path}"
@@ -75,8 +81,12 @@ def inspect_split(
     split names, is there once; otherwise each image is there once, under its canonical file; nothing else
     is; and pictures, patients and groups hold exactly the images. `labels_mapped`: each used row has one of
     the four labels, the one that `images` gives it (under `published`: its own folder's), and does not
-    contradict the reference or, where that is silent, a used copy of its picture.
-    `classes_present`: every label is in train, val and test.
+    contradict the reference or, where that is silent, a used copy of its picture; under a guarded protocol
+    the reference's label may stand in place of the image's own, since the reference decides.
+    `classes_present`: every label is in train, val and test. Under `external:<collection>` it also counts
+    against `counts_add_up` if a test row lies outside that collection, or a train or val row in it alone.
+    `one_copy`: under a guarded protocol each used row names the picture that it shows, and no two copies of a
+    picture have one rank, so that one of them stands for it.
 
     Args:
         split: table `splits` of `protocol`.
@@ -84,10 +94,10 @@ def inspect_split(
         pictures: table `pictures`.
         patients: table `patients`.
         groups: table `groups`.
-        protocol: published, stratified, patient or external:<collection>.
+        protocol: published, stratified, patient, fold:<k> or external:<collection>.
     """
     rows = [
-        _Used(row["image_id"], row["collection"], row["path"], row["label"], row["split"])
+        _Used(**{field.name: row[field.name] for field in fields(_Used)})
         for row in split.sort_values(["collection", "path"]).to_dict("records")
     ]
     used = [row for row in rows if row.split in USED]
@@ -100,7 +110,8 @@ def inspect_split(
         _find_shared("shared_patient", used, heads.get),
         _check_counts(rows, images, tables, protocol),
         _check_labels(used, images, shown, patients, protocol),
-        _check_classes(used, groups),
+        _check_classes(used, split, groups),
+        _check_copies(used, shown, protocol),
     ]
 
 
@@ -112,19 +123,14 @@ def decide_verdict(findings: Sequence[Finding], protocol: str) -> str:
     return "; ".join(said) or "passed"
 
 
-def is_fatal(protocol: str) -> bool:
-    """Whether a failed check stops training; under `published` and `stratified` leaks are measured."""
-    return protocol == "patient" or protocol.startswith("external:")
-
-
 def enforce_gate(findings: Sequence[Finding], protocol: str) -> str:
     """The verdict, for a protocol that may be trained behind it.
 
     Raises:
-        GateError: a check failed under `patient` or `external:<collection>`; names each with examples.
+        GateError: a check failed under a guarded protocol (see `is_guarded`); names each with examples.
     """
     failed = [finding for finding in findings if not finding.passed]
-    if failed and is_fatal(protocol):
+    if failed and is_guarded(protocol):
         lines = [f"split `{protocol}` does not pass the gate; nothing is trained behind it:"]
         for finding in failed:
             lines.append(f"  - {finding.check}: {finding.detail}")
@@ -171,6 +177,7 @@ def _check_counts(
     wrong += [f"unknown: {name(one)}" for one in sorted(set(found) - set(due))]
     wrong += [f"{count} times: {name(one)}" for one, count in sorted(found.items()) if count > 1]
     wrong += [f"no such split: {row.split} of {row}" for row in rows if row.split not in SPLITS]
+    wrong += _find_strangers(rows, images, collection_of(protocol))
     for table, frame in tables.items():
         ids = Counter(frame["image_id"])
         differing = set(ids) ^ set(images["image_id"]) | {one for one, count in ids.items() if count > 1}
@@ -178,6 +185,24 @@ def _check_counts(
     what = "files with a published split" if protocol == "published" else "images"
     detail = f"{len(rows)} rows for {len(due)} {what}, {len(wrong)} faults"
     return Finding("counts_add_up", not wrong, len(wrong), detail, tuple(wrong[:EXAMPLES]))
+
+
+def _find_strangers(rows: Sequence[_Used], images: pd.DataFrame, collection: str | None) -> list[str]:
+    """Under `external:<collection>`: test rows from elsewhere, and training rows from there alone."""
+    if collection is None:
+        return []
+    homes = {
+        image["image_id"]: {image["collection"], *(member["collection"] for member in image["members"])}
+        for image in images.to_dict("records")
+    }
+    wrong = []
+    for row in rows:
+        found = homes.get(row.image_id, set())
+        if row.split == "test" and found != {collection}:
+            wrong.append(f"tested outside {collection}: {row}")
+        elif row.split in ("train", "val") and found == {collection}:
+            wrong.append(f"trained on {collection}: {row} ({row.split})")
+    return wrong
 
 
 def _list_due(images: pd.DataFrame, protocol: str, collections: set[str]) -> list[tuple[str, str, str]]:
@@ -214,7 +239,7 @@ def _check_labels(
         given, told = own.get((row.collection, row.path)), reference.get(row.image_id)
         if row.label not in LABELS:
             wrong.append(f"{row}: label {row.label!r} is none of {', '.join(LABELS)}")
-        elif row.label != given:
+        elif row.label != given and not (row.label == told and is_guarded(protocol)):
             wrong.append(f"{row}: {row.label} here, {given} in images")
         elif isinstance(told, str):
             if row.label != told:
@@ -225,7 +250,7 @@ def _check_labels(
     return Finding("labels_mapped", not wrong, len(wrong), detail, tuple(wrong[:EXAMPLES]))
 
 
-def _check_classes(used: Sequence[_Used], groups: pd.DataFrame) -> Finding:
+def _check_classes(used: Sequence[_Used], split: pd.DataFrame, groups: pd.DataFrame) -> Finding:
     unit = dict(zip(groups["image_id"], groups["group_id"], strict=True))
     present = {(row.split, row.label) for row in used}
     wrong = [
@@ -236,4 +261,19 @@ def _check_classes(used: Sequence[_Used], groups: pd.DataFrame) -> Finding:
         if (part, label) not in present
     ]
     detail = f"{len(wrong)} of {len(USED) * len(LABELS)} split × label cells are empty"
+    if not used and len(split):
+        detail = f"nothing is used: {split['why'].mode().iloc[0]}"
     return Finding("classes_present", not wrong, len(wrong), detail, tuple(wrong[:EXAMPLES]))
+
+
+def _check_copies(used: Sequence[_Used], shown: Mapping[str, str], protocol: str) -> Finding:
+    """A null compares unequal to every picture, so a row without one is wrong too."""
+    ranks = Counter((row.picture_id, row.copy_rank) for row in used)
+    wrong = []
+    for row in used if is_guarded(protocol) else ():
+        if row.picture_id != shown.get(row.image_id):
+            wrong.append(f"{row}: picture {row.picture_id} here, {shown.get(row.image_id)} in pictures")
+        elif ranks[row.picture_id, row.copy_rank] > 1 or pd.isna(row.copy_rank):
+            wrong.append(f"{row}: rank {row.copy_rank} among the copies of its picture, as another has")
+    detail = f"{len(wrong)} of {len(used)} used rows do not say which copy of which picture they are"
+    return Finding("one_copy", not wrong, len(wrong), detail, tuple(wrong[:EXAMPLES]))

@@ -1,7 +1,6 @@
 """The smallest units that may never be split: what pictures and patients connect."""
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -9,7 +8,8 @@ from pipeline.digests import digest_bytes
 from pipeline.errors import TableError
 from pipeline.tables import find_table
 
-Row = dict[Hashable, Any]
+Key = tuple[str, str]
+"""What connects images: ('picture' or 'patient', its id)."""
 
 
 def form_groups(pictures: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
@@ -31,28 +31,30 @@ def form_groups(pictures: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
             f"pictures ({len(pictures)} rows) and patients ({len(patients)} rows) hold different images; "
             "materialise both again, in one run"
         )
-    joined = pictures[["image_id", "picture_id"]].merge(patients[["image_id", "patient_id"]], on="image_id")
-    rows = joined.sort_values("image_id").to_dict("records")
-    components = _connect(rows)
-    safety = {
-        component: "patient"
-        if any(isinstance(row["patient_id"], str) for row in rows_of)
-        else ("picture" if len(rows_of) > 1 else "image")
-        for component, rows_of in components.items()
-    }
-    return pd.DataFrame(
-        sorted(
-            (row["image_id"], digest_bytes(f"group:{component}".encode())[:16], safety[component])
-            for component, rows_of in components.items()
-            for row in rows_of
-        ),
-        columns=find_table("groups").names,
-    )
+    heads = dict(zip(patients["image_id"], patients["patient_id"], strict=True))
+    shown = zip(pictures["image_id"], pictures["picture_id"], strict=True)
+    keys = {image_id: list_keys(picture, heads[image_id]) for image_id, picture in shown}
+    components: dict[str, list[str]] = {}
+    for image_id, component in connect(keys).items():
+        components.setdefault(component, []).append(image_id)
+    rows = []
+    for component, ids in components.items():
+        known = any(isinstance(heads[one], str) for one in ids)
+        safety = "patient" if known else ("picture" if len(ids) > 1 else "image")
+        group_id = digest_bytes(f"group:{component}".encode())[:16]
+        rows += [(image_id, group_id, safety) for image_id in ids]
+    return pd.DataFrame(sorted(rows), columns=find_table("groups").names)
 
 
-def _connect(rows: list[Row]) -> dict[str, list[Row]]:
-    """Components by their smallest image_id; `rows` sorted by image_id."""
-    parent: dict[str, str] = {row["image_id"]: row["image_id"] for row in rows}
+def list_keys(picture_id: str, patient_id: object) -> tuple[Key, ...]:
+    """What may not cross a split: the picture and, where it is known (a string), the patient."""
+    patient = (("patient", patient_id),) if isinstance(patient_id, str) else ()
+    return (("picture", picture_id), *patient)
+
+
+def connect(keys: Mapping[str, Iterable[Key]]) -> dict[str, str]:
+    """image_id -> the smallest image_id among those that shared keys connect it with, also through others."""
+    parent = {image_id: image_id for image_id in keys}
 
     def root(image_id: str) -> str:
         while parent[image_id] != image_id:
@@ -60,14 +62,9 @@ def _connect(rows: list[Row]) -> dict[str, list[Row]]:
             image_id = parent[image_id]
         return image_id
 
-    first: dict[tuple[str, str], str] = {}
-    for row in rows:
-        for kind in ("picture_id", "patient_id"):
-            if isinstance(row[kind], str):
-                one = root(first.setdefault((kind, row[kind]), row["image_id"]))
-                other = root(row["image_id"])
-                parent[max(one, other)] = min(one, other)
-    components: dict[str, list[Row]] = {}
-    for row in rows:
-        components.setdefault(root(row["image_id"]), []).append(row)
-    return components
+    first: dict[Key, str] = {}
+    for image_id in sorted(keys):
+        for key in keys[image_id]:
+            one, other = root(first.setdefault(key, image_id)), root(image_id)
+            parent[max(one, other)] = min(one, other)
+    return {image_id: root(image_id) for image_id in sorted(keys)}

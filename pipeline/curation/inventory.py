@@ -1,23 +1,20 @@
 """Every file counted once: either a member of an image, or set aside with the reason."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.catalog import Collection
-from pipeline.collections.files import read_whole
-from pipeline.collections.reader import PATH_REASONS, FileRecord, read_collection
-from pipeline.errors import DecodeError, GateError, SourceError
-from pipeline.imaging.decode import decode_image, resize_grey
+from pipeline.collections.reader import PATH_REASONS, FileRecord, add_entry, read_collection
+from pipeline.curation.inspection import Findings
+from pipeline.curation.scan import Examined, examine_files
+from pipeline.errors import GateError, SourceError, TableError
 from pipeline.tables import find_table, from_arrow, to_arrow
-
-THUMBNAIL_SIZE = 64
 
 Key = tuple[str, str]
 
@@ -29,65 +26,92 @@ class Inventory:
     Attributes:
         files: every file, sorted by collection and path.
         records: what reference collections say of their slices; members of images only.
-        thumbnails: 64 × 64 grey pixels of every image; the same image_ids as `list_images` gives.
+        thumbnails: 128 × 128 grey pixels of every image; the same image_ids as `list_images` gives.
+        looks: cheap statistics of every image; the same image_ids.
     """
 
     files: pd.DataFrame
     records: pd.DataFrame
     thumbnails: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class _Examined:
-    size: int
-    md5: str | None = None
-    width: int | None = None
-    height: int | None = None
-    mode: str | None = None
-    format: str | None = None
-    thumbnail: bytes | None = None
-    reason: str | None = None
-    detail: str | None = None
+    looks: pd.DataFrame
 
 
 def take_inventory(
-    collections: Mapping[str, Collection], folders: Mapping[str, Path], *, workers: int
+    collections: Mapping[str, Collection],
+    folders: Mapping[str, Path],
+    *,
+    workers: int,
+    previous: Inventory | None = None,
+    unchanged: Container[str] = (),
 ) -> Inventory:
     """Read and decode every file below `folders` once; the same bytes give the same frames, byte for byte.
 
     Args:
         collections: the catalog; each folder's collection must be in it.
         folders: collection -> its raw folder. A collection without a folder is left out.
-        workers: threads; Pillow, OpenCV and MD5 work outside Python's lock. They change nothing but time.
+        workers: threads; they change nothing but time.
+        previous: an inventory taken before, by this code, whose rows may be used again.
+        unchanged: collections whose raw files and whose catalog entry are those that `previous` saw. Their
+            rows are taken from it and their folders are not opened; the frames are those of a full scan.
 
     Raises:
         SourceError: a folder of an unknown collection, or one that cannot be listed or understood.
+        TableError: `previous` lacks the thumbnail or the looks of an image that it lists.
     """
     unknown = sorted(set(folders) - set(collections))
     if unknown:
         raise SourceError(f"folders of unknown collections {unknown}; known: {', '.join(collections)}")
-    found = [
-        (name, folders[name], record)
+    known = set() if previous is None else set(previous.files["collection"])
+    reused = {name for name in folders if name in unchanged and name in known}
+    fresh = _scan({name: folders[name] for name in folders if name not in reused}, collections, workers)
+    return fresh if previous is None or not reused else _merge(fresh, previous, reused)
+
+
+def _scan(folders: Mapping[str, Path], collections: Mapping[str, Collection], workers: int) -> Inventory:
+    listed = [
+        (collections[name], record)
         for name in sorted(folders)
         for record in read_collection(folders[name], collections[name])
     ]
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        examined = list(pool.map(lambda item: _examine(item[1], item[2]), found))
-    rows = [
-        _file_row(collections[name], record, seen)
-        for (name, _, record), seen in zip(found, examined, strict=True)
+    examined = examine_files([(folders[owner.name], record) for owner, record in listed], workers=workers)
+    described = [
+        (owner, add_entry(record, seen.found.entry, owner) if seen.found.entry else record, seen)
+        for (owner, record), seen in zip(listed, examined, strict=True)
     ]
-    records = [
-        _record_row(name, record)
-        for (name, _, record), row in zip(found, rows, strict=True)
-        if row["reason"] is None and record.slice is not None
+    rows = [_file_row(*item) for item in described]
+    members = [
+        (row, record, seen.found)
+        for row, (_, record, seen) in zip(rows, described, strict=True)
+        if row["reason"] is None
     ]
-    pixels = {
-        row["md5"]: seen.thumbnail for row, seen in zip(rows, examined, strict=True) if not row["reason"]
-    }
-    thumbnails = [{"image_id": md5, "pixels": thumbnail} for md5, thumbnail in pixels.items()]
+    images = {row["md5"]: found for row, _, found in members}
     return Inventory(
-        _make_frame("files", rows), _make_frame("records", records), _make_frame("thumbnails", thumbnails)
+        _make_frame("files", rows),
+        _make_frame("records", [_record_row(row, record) for row, record, _ in members if record.slice]),
+        _make_thumbnails(images),
+        _make_frame("looks", [_looks_row(*image) for image in images.items()]),
+    )
+
+
+def _merge(fresh: Inventory, previous: Inventory, reused: set[str]) -> Inventory:
+    """`fresh` with the rows of the collections `reused`, and with the images that these rows need."""
+    owned = previous.files["collection"].isin(reused)
+    kept = set(previous.files.loc[owned & previous.files["reason"].isna(), "md5"])
+
+    def join_images(name: str, new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
+        missing = sorted(kept - set(old["image_id"]))
+        if missing:
+            raise TableError(
+                f"table {name!r} lacks {len(missing)} images that `files` lists, first {missing[0]}; "
+                "materialise files, records, thumbnails and looks again, in one run"
+            )
+        return _join(name, new, old[old["image_id"].isin(kept - set(new["image_id"]))])
+
+    return Inventory(
+        _join("files", fresh.files, previous.files[owned]),
+        _join("records", fresh.records, previous.records[previous.records["collection"].isin(reused)]),
+        join_images("thumbnails", fresh.thumbnails, previous.thumbnails),
+        join_images("looks", fresh.looks, previous.looks),
     )
 
 
@@ -141,59 +165,32 @@ def check_accounts(files: pd.DataFrame, quarantine: pd.DataFrame, images: pd.Dat
         )
 
 
-def _examine(folder: Path, record: FileRecord) -> _Examined:
-    path = folder / record.path
-    if record.reason in ("link", "unreadable"):
-        return _Examined(0)
-    try:
-        data = read_whole(path)
-    except DecodeError as error:
-        return _Examined(_find_size(path), reason=error.reason, detail=error.detail)
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if record.reason in PATH_REASONS:
-        return _Examined(len(data), md5)
-    try:
-        decoded = decode_image(data, record.path)
-    except DecodeError as error:
-        return _Examined(len(data), md5, reason=error.reason, detail=error.detail)
-    height, width = decoded.pixels.shape
-    thumbnail = resize_grey(decoded.pixels, THUMBNAIL_SIZE).tobytes()
-    return _Examined(len(data), md5, width, height, decoded.mode, decoded.format, thumbnail)
-
-
-def _find_size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
-
-
-def _file_row(collection: Collection, record: FileRecord, seen: _Examined) -> dict[str, Any]:
+def _file_row(collection: Collection, record: FileRecord, seen: Examined) -> dict[str, Any]:
     # What the path says outranks what the bytes say, and that outranks what the label says.
-    by_path = record.reason in PATH_REASONS
-    own = seen.reason is None or by_path
+    found = seen.found
+    own = found.reason is None or record.reason in PATH_REASONS
     return {
         "collection": collection.name,
         "path": record.path,
         "bytes": seen.size,
         "md5": seen.md5,
-        "width": seen.width,
-        "height": seen.height,
-        "mode": seen.mode,
-        "format": seen.format,
+        "width": found.width,
+        "height": found.height,
+        "mode": found.mode,
+        "format": found.format,
         "published_split": record.published_split,
         "published_label": record.published_label,
         "label": collection.labels.get(record.published_label or ""),
         "licence": collection.licence.stated,
-        "reason": record.reason if own else seen.reason,
-        "detail": record.detail if own else seen.detail,
+        "reason": record.reason if own else found.reason,
+        "detail": record.detail if own else found.detail,
     }
 
 
-def _record_row(collection: str, record: FileRecord) -> dict[str, Any]:
+def _record_row(row: Mapping[str, Any], record: FileRecord) -> dict[str, Any]:
     x, y, width, height = record.box or (None, None, None, None)
     return {
-        "collection": collection,
+        "collection": row["collection"],
         "path": record.path,
         "slice": record.slice,
         "patient": record.patient,
@@ -202,6 +199,17 @@ def _record_row(collection: str, record: FileRecord) -> dict[str, Any]:
         "box_w": width,
         "box_h": height,
     }
+
+
+def _looks_row(image_id: str, found: Findings) -> dict[str, Any]:
+    return {"image_id": image_id, **vars(found.looks)}
+
+
+def _make_thumbnails(images: Mapping[str, Findings]) -> pd.DataFrame:
+    # What `_make_frame` gives, without three copies of the pixels.
+    image_ids = sorted(images)
+    pixels = pd.Series([images[image_id].thumbnail for image_id in image_ids], dtype=object)
+    return pd.DataFrame({"image_id": pd.Series(image_ids, dtype="str"), "pixels": pixels})
 
 
 def _group_by_md5(ordered: pd.DataFrame) -> Iterable[tuple[str, list[Any]]]:
@@ -245,6 +253,11 @@ def _make_frame(name: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> 
     table = find_table(name)
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=table.names)
     return from_arrow(name, to_arrow(name, frame))
+
+
+def _join(name: str, new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
+    both = pa.concat_tables([to_arrow(name, new), to_arrow(name, old)])
+    return from_arrow(name, both.sort_by([(column, "ascending") for column in find_table(name).key]))
 
 
 def _list_keys(rows: Iterable[Mapping[Any, Any]]) -> list[Key]:

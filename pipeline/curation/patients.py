@@ -1,17 +1,17 @@
 """Whose head an image shows: by its own record, or as a copy of a reference slice."""
 
 import re
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from pipeline.catalog import Collection
+from pipeline.curation.boxes import Box, compose, invert, map_box, read_transform
 from pipeline.errors import TableError
 from pipeline.tables import find_table
 
-Box = tuple[float, float, float, float]
 NO_BOX = (None, None, None, None)
 
 
@@ -35,9 +35,10 @@ def find_patients(
 
     An image whose bytes a record describes has its patient from that record. An image that shows the same
     picture inherits patient, label and box: of the slice that it was proven against, else of the picture's
-    slice with the smallest image_id. The box is mapped into the copy's own pixels: `box_x` becomes 1 − x
-    where the copy is mirrored against the slice, `box_y` becomes 1 − y where it is upside down; fractions
-    of width and height do not change with scale. Row order does not matter.
+    slice with the smallest image_id. The box is mapped into the copy's own pixels, through the way from the
+    slice to the representative and from there to the copy; see `map_box` for what becomes of it. Ids that
+    differ in a collection's suffix are one patient, and so are patients whose records describe the same
+    bytes. Row order does not matter.
 
     Args:
         pictures: table `pictures`.
@@ -46,7 +47,8 @@ def find_patients(
         collections: the catalog, for each collection's `patient_suffix`.
 
     Raises:
-        TableError: a record names a file that no image has, or a collection that the catalog lacks.
+        TableError: a record names a file that no image has, or a collection that the catalog lacks; a
+            transform cannot be undone.
     """
     slices = _read_slices(images, records, collections)
     shown = pictures.set_index("image_id")
@@ -61,10 +63,8 @@ def find_patients(
             rows.append(_describe(image_id, "record", slices[image_id], slices[image_id].box))
         elif known:
             source = slices[row["joined_to"] if row["joined_to"] in slices else known[0]]
-            other = shown.loc[source.image_id]
-            mirrored = bool(row["mirrored"]) != bool(other["mirrored"])
-            flipped = bool(row["flipped"]) != bool(other["flipped"])
-            rows.append(_describe(image_id, "copy", source, turn_box(source.box, mirrored, flipped)))
+            box = _carry_box(source.box, shown.at[source.image_id, "transform"], row["transform"])
+            rows.append(_describe(image_id, "copy", source, box))
         else:
             rows.append((image_id, None, "unknown", None, None, *NO_BOX))
     return pd.DataFrame(rows, columns=find_table("patients").names)
@@ -75,12 +75,10 @@ def merge_suffix(patient: str, suffix: str | None) -> str:
     return (re.sub(suffix, "", patient) if suffix else patient) or patient
 
 
-def turn_box(box: Box | None, mirrored: bool, flipped: bool) -> Box | None:
-    """A box (centre x, centre y, width, height; fractions) as a mirrored or flipped copy shows it."""
-    if box is None:
-        return None
-    x, y, width, height = box
-    return (1 - x if mirrored else x, 1 - y if flipped else y, width, height)
+def _carry_box(box: Box | None, to_slice: Any, to_copy: Any) -> Box | None:
+    """A slice's box in a copy's pixels, both given by their way from the representative."""
+    way = compose(read_transform(to_copy), invert(read_transform(to_slice)))
+    return map_box(box, way)
 
 
 def _read_slices(
@@ -92,7 +90,7 @@ def _read_slices(
         for row in images.to_dict("records")
         for member in row["members"]
     }
-    slices: dict[str, _Slice] = {}
+    told: dict[str, list[_Slice]] = {}
     for record in records.sort_values(["collection", "path"]).to_dict("records"):
         collection, path = record["collection"], record["path"]
         if collection not in collections or (collection, path) not in members:
@@ -105,10 +103,24 @@ def _read_slices(
         if isinstance(record["patient"], str):
             stem = merge_suffix(record["patient"], collections[collection].patient_suffix)
             patient = f"{collection}:{stem}"
-        slices.setdefault(
-            image_id, _Slice(image_id, patient, label if isinstance(label, str) else None, _read_box(record))
-        )
+        slice_ = _Slice(image_id, patient, label if isinstance(label, str) else None, _read_box(record))
+        told.setdefault(image_id, []).append(slice_)
+    merged = _merge_patients([{one.patient_id for one in same if one.patient_id} for same in told.values()])
+    slices = {}
+    for image_id, same in told.items():
+        known = [merged[one.patient_id] for one in same if one.patient_id]
+        slices[image_id] = replace(same[0], patient_id=known[0] if known else None)
     return slices
+
+
+def _merge_patients(shared: Iterable[set[str]]) -> dict[str, str]:
+    """The smallest name of each patient, given sets of names that are one head each."""
+    merged: dict[str, str] = {}
+    for names in shared:
+        roots = {merged.setdefault(name, name) for name in names}
+        if len(roots) > 1:
+            merged |= {name: min(roots) for name, root in merged.items() if root in roots}
+    return merged
 
 
 def _read_box(record: Mapping[Hashable, Any]) -> Box | None:

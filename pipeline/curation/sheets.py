@@ -1,18 +1,24 @@
-"""Contact sheets of what curation found, drawn from the 64-pixel thumbnails: evidence for the eye."""
+"""Contact sheets of what curation found, drawn from the 128-pixel thumbnails: evidence for the eye."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.curation.boxes import Box, compose, invert, read_transform
+from pipeline.curation.thumbnails import SIDE, open_thumbnails
 from pipeline.imaging.sheets import fit_sheet
 from pipeline.labels import LABELS
 
-SIDE = 64
+TILE = 112
 
 Pixels = npt.NDArray[np.uint8]
+Row = Mapping[Hashable, Any]
 
 
 def draw_labels(images: pd.DataFrame, thumbnails: pd.DataFrame, *, each: int = 8) -> bytes:
@@ -28,9 +34,8 @@ def draw_labels(images: pd.DataFrame, thumbnails: pd.DataFrame, *, each: int = 8
     """
     chosen = images.sort_values("image_id").groupby("label").head(each)
     chosen = chosen.assign(order=chosen["label"].map(LABELS.index)).sort_values(["order", "image_id"])
-    pixels = _open(thumbnails)
     captions = [f"{row['label']}\n{row['collection']}" for row in chosen.to_dict("records")]
-    return fit_sheet([pixels[name] for name in chosen["image_id"]], captions, columns=each, tile=88)
+    return fit_sheet(_open(thumbnails, list(chosen["image_id"])), captions, columns=each, tile=TILE)
 
 
 def draw_copies(
@@ -48,21 +53,205 @@ def draw_copies(
     weakest = joined.sort_values(["score", "image_id"]).head(count).to_dict("records")
     if not weakest:
         return None
-    pixels = _open(thumbnails)
+    to = dict(zip(pictures["image_id"], pictures["transform"], strict=True))
     collection = dict(zip(images["image_id"], images["collection"], strict=True))
     upper = [f"{collection[row['image_id']]}\n{row['evidence']} {row['score']:.3f}" for row in weakest]
-    lower = [f"{collection[row['joined_to']]}\n{_turn(row)}" for row in weakest]
-    shown = [pixels[row["image_id"]] for row in weakest] + [pixels[row["joined_to"]] for row in weakest]
-    return fit_sheet(shown, upper + lower, columns=len(weakest), tile=88)
+    lower = [
+        f"{collection[row['joined_to']]}\n{describe_way(find_way(to[row['joined_to']], row['transform']))}"
+        for row in weakest
+    ]
+    return _draw_pairs(thumbnails, weakest, "joined_to", upper, lower)
 
 
-def _turn(row: Mapping[Any, Any]) -> str:
-    turns = [name for name in ("mirrored", "flipped") if row[name]]
-    return " ".join(turns) or "upright"
+def draw_boxes(
+    patients: pd.DataFrame, pictures: pd.DataFrame, thumbnails: pd.DataFrame, *, count: int = 8
+) -> bytes | None:
+    """Copies with the tumour's box that they inherited, each above its reference slice with its own box.
+
+    Half of them are the copies that differ most from their slice (in turn, mirror, rotation, scale), half
+    are blind: the first by image_id. None where no copy inherited a box.
+
+    Args:
+        patients, pictures, thumbnails: the tables, same image_ids.
+        count: pairs shown.
+    """
+    boxed = patients[(patients["source"] == "copy") & patients["box_x"].notna()].sort_values("image_id")
+    rows = boxed.to_dict("records")
+    if not rows:
+        return None
+    to = dict(zip(pictures["image_id"], pictures["transform"], strict=True))
+    ways = {row["image_id"]: find_way(to[row["reference_id"]], to[row["image_id"]]) for row in rows}
+    odd = sorted(rows, key=lambda row: (-_measure_way(ways[row["image_id"]]), row["image_id"]))[: count // 2]
+    taken = {row["image_id"] for row in odd}
+    shown = odd + [row for row in rows if row["image_id"] not in taken][: count - len(odd)]
+    upper = [f"copy\n{describe_way(ways[row['image_id']])}" for row in shown]
+    lower = [
+        f"{_say(row['patient_id'], 'patient unknown')}\n{_say(row['reference_label'], 'no label')}"
+        for row in shown
+    ]
+    return _draw_pairs(thumbnails, shown, "reference_id", upper, lower, boxes=_read_boxes(patients))
 
 
-def _open(thumbnails: pd.DataFrame) -> dict[str, Pixels]:
+def draw_conflicts(
+    conflicts: pd.DataFrame,
+    pictures: pd.DataFrame,
+    patients: pd.DataFrame,
+    thumbnails: pd.DataFrame,
+    *,
+    count: int = 8,
+) -> bytes | None:
+    """Images whose label is contradicted, each above the reference slice or the copy that contradicts it.
+
+    One image a picture, taken in turn from the kinds `reference`, `copies` and `bytes`. None where there is
+    no conflict.
+
+    Args:
+        conflicts: table `conflicts`.
+        pictures, patients, thumbnails: the tables; they hold every image of `conflicts`.
+        count: pairs shown.
+    """
+    order = {"reference": 0, "copies": 1, "bytes": 2}
+    shown = dict(zip(pictures["image_id"], pictures["picture_id"], strict=True))
+    ranked = conflicts.sort_values("image_id").assign(picture=conflicts["image_id"].map(shown))
+    ranked = ranked.drop_duplicates(["kind", "picture"])
+    ranked = ranked.assign(turn=ranked.groupby("kind").cumcount(), order=ranked["kind"].map(order))
+    rows = ranked.sort_values(["turn", "order"]).head(count).to_dict("records")
+    if not rows:
+        return None
+    reference = dict(zip(patients["image_id"], patients["reference_id"], strict=True))
+    other = _find_others(conflicts, pictures)
+    for row in rows:
+        slice_ = reference[row["image_id"]]
+        row["against"] = slice_ if isinstance(slice_, str) else other[row["image_id"]]
+    label = dict(zip(conflicts["image_id"], conflicts["label"], strict=True))
+    upper = [
+        f"{row['kind']}: {_say(row['label'], '/'.join(row['labels']))}\n{_name_file(row)}" for row in rows
+    ]
+    there = [_say(row["reference_label"], _say(label.get(row["against"]), "?")) for row in rows]
+    lower = [
+        f"{said}\n-> {_say(row['resolved'], 'undecided')}" for said, row in zip(there, rows, strict=True)
+    ]
+    return _draw_pairs(thumbnails, rows, "against", upper, lower)
+
+
+def draw_foreign(foreign: pd.DataFrame, thumbnails: pd.DataFrame, *, count: int = 24) -> bytes | None:
+    """Images that do not look like a brain MR slice, in turn from each kind; None where there are none.
+
+    Args:
+        foreign: table `foreign`.
+        thumbnails: table `thumbnails`; it holds every image of `foreign`.
+        count: images shown.
+    """
+    ranked = foreign.sort_values("image_id")
+    ranked = ranked.assign(turn=ranked.groupby("kind").cumcount())
+    rows = ranked.sort_values(["turn", "kind"]).head(count).to_dict("records")
+    if not rows:
+        return None
+    captions = [f"{row['kind']}{' (kept)' if row['kept'] else ''}\n{_name_file(row)}" for row in rows]
+    tiles = _open(thumbnails, [row["image_id"] for row in rows])
+    return fit_sheet(tiles, captions, columns=8, tile=TILE)
+
+
+@dataclass(frozen=True)
+class Way:
+    """From one image to another: mirrored first, then turned, rotated (degrees counter-clockwise), scaled."""
+
+    mirrored: bool
+    turned: int
+    rotated: float
+    scaled: float
+
+
+def find_way(start: Sequence[float], end: Sequence[float]) -> Way:
+    """The way from one image to another, given both transforms from their picture's representative."""
+    a, b, _, d, e, _ = compose(read_transform(end), invert(read_transform(start)))
+    area = a * e - b * d
+    mirrored = area < 0
+    # The mirror undone is a, d with the other sign; y points down, so that the sine is b − d.
+    cosine, sine = (e - a, b + d) if mirrored else (e + a, b - d)
+    degrees = math.degrees(math.atan2(sine, cosine))
+    quarters = round(degrees / 90)
+    return Way(mirrored, quarters % 4 * 90, round(degrees - 90 * quarters, 6), round(math.sqrt(abs(area)), 6))
+
+
+def describe_way(way: Way) -> str:
+    """A way in words: `mirrored, turned 90°, +7°, × 1.20`; `upright` where nothing shows."""
+    parts = ["mirrored"] if way.mirrored else []
+    parts += [f"turned {way.turned}°"] if way.turned else []
+    parts += [f"{way.rotated:+.0f}°"] if abs(way.rotated) >= 0.5 else []
+    parts += [f"× {way.scaled:.2f}"] if abs(way.scaled - 1) >= 0.015 else []
+    return ", ".join(parts) or "upright"
+
+
+def _measure_way(way: Way) -> float:
+    """How odd a way is: a mirror, a turn and 10 degrees count alike."""
+    odd = way.mirrored + (way.turned > 0) + abs(way.rotated) / 10 + 5 * abs(math.log(way.scaled))
+    return round(odd, 6)
+
+
+def _read_boxes(patients: pd.DataFrame) -> dict[str, Box]:
+    known = patients[patients["box_x"].notna()]
+    columns = (known[f"box_{side}"].astype(float) for side in "xywh")
+    return dict(zip(known["image_id"], zip(*columns, strict=True), strict=True))
+
+
+def _draw_pairs(
+    thumbnails: pd.DataFrame,
+    rows: Sequence[Row],
+    against: str,
+    upper: Sequence[str],
+    lower: Sequence[str],
+    *,
+    boxes: Mapping[str, Box] | None = None,
+) -> bytes:
+    """Each row's image above the one that its column `against` names."""
+    ids = [row["image_id"] for row in rows] + [row[against] for row in rows]
+    tiles = _open(thumbnails, ids)
+    if boxes is not None:
+        tiles = [_outline(tile, boxes.get(name)) for tile, name in zip(tiles, ids, strict=True)]
+    # Boxes are drawn on whole thumbnails: a tile of another size would blur their lines.
+    return fit_sheet(tiles, [*upper, *lower], columns=len(rows), tile=TILE if boxes is None else SIDE)
+
+
+def _outline(tile: Pixels, box: Box | None) -> Pixels:
+    """The tile with the box drawn in white on black, so that it shows on any ground."""
+    if box is None:
+        return tile
+    x, y, width, height = box
+    side = len(tile)
+    left, top = round((x - width / 2) * side), round((y - height / 2) * side)
+    right, bottom = round((x + width / 2) * side), round((y + height / 2) * side)
+    drawn = tile.copy()
+    cv2.rectangle(drawn, (left - 1, top - 1), (right + 1, bottom + 1), (0,), 1)
+    cv2.rectangle(drawn, (left, top), (right, bottom), (255,), 1)
+    return drawn
+
+
+def _find_others(conflicts: pd.DataFrame, pictures: pd.DataFrame) -> dict[str, str]:
+    """For each conflict the first image of its picture with another label; itself where its files differ."""
+    picture = dict(zip(pictures["image_id"], pictures["picture_id"], strict=True))
+    members: dict[str, list[Row]] = {}
+    for row in conflicts.sort_values("image_id").to_dict("records"):
+        members.setdefault(picture[row["image_id"]], []).append(row)
     return {
-        row["image_id"]: np.frombuffer(row["pixels"], np.uint8).reshape(SIDE, SIDE)
-        for row in thumbnails.to_dict("records")
+        row["image_id"]: next(
+            (one["image_id"] for one in rows if one["label"] != row["label"]), row["image_id"]
+        )
+        for rows in members.values()
+        for row in rows
     }
+
+
+def _name_file(row: Row) -> str:
+    return str(row["path"]).rsplit("/", 1)[-1]
+
+
+def _say(value: object, otherwise: str) -> str:
+    return value if isinstance(value, str) else otherwise
+
+
+def _open(thumbnails: pd.DataFrame, ids: Sequence[str]) -> list[Pixels]:
+    """The thumbnails of the images named, in their order, repeats included."""
+    chosen = thumbnails[thumbnails["image_id"].isin(list(ids))]
+    pixels = dict(zip(chosen["image_id"], open_thumbnails(chosen), strict=True))
+    return [pixels[name] for name in ids]

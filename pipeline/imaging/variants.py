@@ -33,8 +33,9 @@ def make_variants(
         cache: holds the test images at `size` pixels.
         degradations: kinds by name.
         size: side of the images, pixels.
-        limit: at most so many images a label, the first by a digest of their content, so that further
-            images elsewhere change nothing; null takes all.
+        limit: at most so many pictures a label, each with all its copies among the rows, since recipes may
+            choose different ones; the first by a digest of the picture, so that further images elsewhere
+            change nothing; null takes all.
 
     Yields:
         Frames of table `variants`, at most `FRAME_ROWS` rows each, together sorted by the table's key. A
@@ -60,12 +61,14 @@ def make_variants(
 
 
 def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Series[str]":
-    """Labels of the test images, by image_id and sorted by it; at most `limit` a label, by content.
+    """Labels of the test images, by image_id and sorted by it; at most `limit` pictures a label, by content.
+
+    Where a row names no picture, its image counts as one.
 
     Raises:
         TableError: a test image has no label, or two.
     """
-    test = split.loc[split["split"] == "test", ["image_id", "label"]].drop_duplicates()
+    test = split.loc[split["split"] == "test", ["image_id", "label", "picture_id"]].drop_duplicates()
     for image_ids, fault in (
         (test.loc[test["label"].isna(), "image_id"], "have no label"),
         (test.loc[test["image_id"].duplicated(), "image_id"], "have two labels"),
@@ -73,8 +76,9 @@ def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Serie
         if len(image_ids):
             raise TableError(f"{len(image_ids)} test images {fault}, the first is {image_ids.iloc[0]!r}")
     if limit is not None:
-        order = test["image_id"].map(lambda image_id: seed_for("variant", image_id))
-        test = test.loc[order.sort_values(kind="stable").index].groupby("label").head(limit)
+        pictures = test["picture_id"].where(test["picture_id"].notna(), test["image_id"])
+        order = pictures.map(lambda picture: seed_for("variant", picture))
+        test = test[order.groupby(test["label"]).rank(method="dense") <= limit]
     return test.set_index("image_id")["label"].sort_index()
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from pipeline.atomic import write_bytes
 from pipeline.errors import SettingsError
 from pipeline.phantoms.compilation import publish_compilation
+from pipeline.phantoms.distortions import IDENTITY
+from pipeline.phantoms.foreign import plant_foreign
+from pipeline.phantoms.hardening import plant_hard_copies
 from pipeline.phantoms.key import KEY_NAME, Key, Planted
 from pipeline.phantoms.patients import Slice
-from pipeline.phantoms.quirks import Treatment, encode_file, turn_box
+from pipeline.phantoms.quirks import Treatment, encode_file, trace_box, trace_treatment
 from pipeline.phantoms.reference import NAME as REFERENCE
 from pipeline.phantoms.reference import TABLE, draw_reference, publish_reference, write_table
 from pipeline.phantoms.republishing import (
@@ -64,7 +67,9 @@ def plan_files(*, seed: int, scale: float) -> list[Plan]:
         strangers = draw_strangers(shelf, edition.name, scale)
         publish_edition(shelf, edition, scale, reference, strangers, healthy)
         plant_quirks(shelf, edition, scale)
+        plant_foreign(shelf, edition)
     publish_compilation(shelf, scale, MASOUD.name, reference)
+    plant_hard_copies(shelf, scale)
     return shelf.plans
 
 
@@ -109,7 +114,7 @@ def _write_chunk(chunk: tuple[Path, list[Work]]) -> Written:
         for plan in plans:
             if plan.treatment not in encoded:
                 encoded[plan.treatment] = encode_file(exposure, plan.treatment)
-            box = turn_box(exposure.box, plan.treatment)
+            box = trace_box(exposure, plan.treatment)
             written[_place(plan)] = _write(root, plan, encoded[plan.treatment], box)
     return written
 
@@ -138,15 +143,18 @@ def _tell(plan: Plan, written: Written) -> Planted:
         path=plan.path,
         md5=md5,
         bytes=size,
-        picture=shown.picture if shown else None,
+        picture=shown.picture if shown else f"foreign:{md5}" if plan.foreign else None,
         patient=shown.patient if shown else None,
         pid=plan.pid,
         label=plan.label,
         published_label=plan.published_label,
         published_split=plan.split,
         mirrored=plan.treatment.mirror,
+        turned=plan.treatment.distortion.turn,
+        transform=trace_treatment(plan.treatment) if shown else IDENTITY,
         how=plan.how,
         box=box,
         quarantine=plan.quarantine,
         contradicts=plan.contradicts,
+        foreign=plan.foreign,
     )

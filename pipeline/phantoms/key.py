@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import SourceError
 from pipeline.labels import Label
+from pipeline.phantoms.distortions import IDENTITY, Transform
 
 Unit = Literal["images", "files"]
 Scope = Literal["own", "all"]
@@ -21,16 +22,21 @@ class Planted(BaseModel):
 
     Args:
         md5: of the file's bytes, in hex: the image it is.
-        picture: the rendered slice that it shows; several files can show one. None for litter.
-        patient: the true person, also where the collection does not tell.
+        picture: the rendered slice that it shows; several files can show one. None for litter; a foreign
+            image has one of its own.
+        patient: the true person, also where the collection does not tell; None for litter and foreign images.
         pid: patient id as the collection spells it, where it tells.
-        label: true label; published_label: as the collection spells it.
+        label: true label, None for litter and foreign images; published_label: as the collection spells it.
         mirrored: left to right, against the picture as it was rendered.
+        turned: then turned counter-clockwise against it: 0, 90, 180 or 270 degrees.
+        transform: (x, y) of the rendered picture lies at (ax + by + c, dx + ey + f) in the file; fractions.
         how: original (the picture's first file), or what was done to the file that it was copied from: bytes,
-            re-encoded, re-scaled, mirrored, re-brightened, truncated; mask and litter show no picture.
+            re-encoded, re-scaled, mirrored, re-brightened, truncated, and the hard ones: rotated, cropped,
+            bordered, turned, equalised, blurred; mask, litter and foreign are no slices.
         box: the tumour's box in the file's own pixels: centre x, centre y, width, height, as fractions.
         quarantine: the reason for which curation has to set it aside, one of QUARANTINE_REASONS.
         contradicts: filed under a class that is not the true one.
+        foreign: what an image that is no MR slice shows: photograph, screenshot, noise, blank, ct.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,10 +52,13 @@ class Planted(BaseModel):
     published_label: str | None = None
     published_split: Literal["train", "test"] | None = None
     mirrored: bool = False
+    turned: int = 0
+    transform: Transform = IDENTITY
     how: tuple[str, ...] = ("original",)
     box: tuple[float, float, float, float] | None = None
     quarantine: str | None = None
     contradicts: bool = False
+    foreign: str | None = None
 
 
 class Key(BaseModel):
@@ -67,7 +76,7 @@ class Key(BaseModel):
         return sorted({file.collection for file in self.files})
 
     def images(self, collection: str | None = None) -> list[Planted]:
-        """Files that curation has to keep, of one collection or of all."""
+        """Files that curation has to keep as images, foreign ones included, of one collection or of all."""
         return [
             file for file in self.files if file.quarantine is None and collection in (None, file.collection)
         ]
@@ -126,7 +135,7 @@ def count_leaks(key: Key, collection: str, *, scope: Scope = "own", unit: Unit =
     turns = defaultdict(set)
     for file in trains:
         turns[file.picture].add(file.mirrored)
-    people = {file.patient for file in trains}
+    people = {file.patient for file in trains} - {None}
     known = known_pictures(key)
     known_people = {file.patient for file in trains if file.picture in known}
     copied = [file for file in tests if file.picture in turns]
@@ -167,6 +176,19 @@ def picture_groups(key: Key) -> dict[str, frozenset[str]]:
         if file.picture is not None:
             groups[file.picture].add(file.md5)
     return {picture: frozenset(members) for picture, members in sorted(groups.items())}
+
+
+def hard_images(key: Key, step: str) -> frozenset[str]:
+    """MD5s of images to which a hard step (see `hardening.HARD_STEPS`) was done."""
+    return frozenset(file.md5 for file in key.images() if step in file.how)
+
+
+def relate_files(first: Planted, second: Planted) -> tuple[bool, int]:
+    """How `second` is turned against `first`: mirrored left–right, then so many degrees counter-clockwise."""
+    mirrored = first.mirrored != second.mirrored
+    # A mirror between them turns the other way round.
+    back = first.turned if mirrored else -first.turned
+    return mirrored, (second.turned + back) % 360
 
 
 def patient_groups(key: Key, *, known_only: bool = False) -> dict[str, frozenset[str]]:

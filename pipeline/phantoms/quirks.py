@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.phantoms.scanner import Box, Exposure
+from pipeline.phantoms.distortions import UNDISTORTED, Distortion, Transform, distort, map_picture, move_mask
+from pipeline.phantoms.scanner import SIZE, Box, Exposure, find_box
 
 Mode = Literal["L", "RGB", "RGBA", "P", "I;16"]
 Format = Literal["JPEG", "PNG", "MAT"]
@@ -28,6 +29,7 @@ class Treatment:
 
     Args:
         size: (width, height) in pixels; None keeps the rendered size.
+        distortion: what happened to it between mirroring and scaling.
         gain, lift: brightness × gain + lift, before clipping to 0 … 255.
         cut: share of the bytes that is kept; below 1 the file ends early.
         mask: whether the file shows the tumour's mask and not the picture.
@@ -35,6 +37,7 @@ class Treatment:
     """
 
     mirror: bool = False
+    distortion: Distortion = UNDISTORTED
     size: tuple[int, int] | None = None
     gain: float = 1.0
     lift: float = 0.0
@@ -55,16 +58,21 @@ def encode_file(exposure: Exposure, treatment: Treatment) -> bytes:
     return data[: int(len(data) * treatment.cut)]
 
 
-def turn_box(box: Box | None, treatment: Treatment) -> Box | None:
-    """The tumour's box in the pixels of the treated file."""
-    if box is None or not treatment.mirror:
-        return box
-    return (1 - box[0], box[1], box[2], box[3])
+def trace_treatment(treatment: Treatment) -> Transform:
+    """Where a point of the rendered picture lies in the treated file; see `map_picture`."""
+    return map_picture(treatment.distortion, mirror=treatment.mirror, size=SIZE)
+
+
+def trace_box(exposure: Exposure, treatment: Treatment) -> Box | None:
+    """The tumour's box in the pixels of the treated file, around the mask as it was moved."""
+    mask = exposure.mask[:, ::-1] if treatment.mirror else exposure.mask
+    return find_box(move_mask(mask, treatment.distortion))
 
 
 def _alter(pixels: NDArray[np.uint8], treatment: Treatment) -> NDArray[np.uint8]:
     if treatment.mirror:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
+    pixels = distort(pixels, treatment.distortion)
     if treatment.size is not None:
         shrinks = treatment.size[0] < pixels.shape[1] and treatment.size[1] < pixels.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

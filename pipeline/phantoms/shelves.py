@@ -34,11 +34,11 @@ THUMBS = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 
 @dataclass(frozen=True)
 class Plan:
-    """One file to be written: a treated picture, or litter with bytes of its own.
+    """One file to be written: a treated picture, or bytes of its own (litter, foreign images).
 
     Args:
         label: the true one; published_label: as the collection spells it.
-        how, quarantine, contradicts: see `pipeline.phantoms.key.Planted`.
+        how, quarantine, contradicts, foreign: see `pipeline.phantoms.key.Planted`.
     """
 
     collection: str
@@ -51,6 +51,7 @@ class Plan:
     pid: str | None = None
     quarantine: str | None = None
     contradicts: bool = False
+    foreign: str | None = None
     litter: bytes = b""
 
     @property

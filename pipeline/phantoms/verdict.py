@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.phantoms.key import Key, contradicting_images, known_pictures, picture_groups
+from pipeline.phantoms.hardening import HARD_STEPS
+from pipeline.phantoms.key import (
+    Key,
+    contradicting_images,
+    hard_images,
+    known_pictures,
+    picture_groups,
+    relate_files,
+)
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,16 @@ def judge(
     images: pd.DataFrame,
     pictures: pd.DataFrame,
     patients: pd.DataFrame,
+    foreign: pd.DataFrame,
 ) -> list[Verdict]:
     """Compare the tables of curation with the key, file by file and image by image."""
     return [
         _judge_quarantine(key, quarantine),
+        _judge_foreign(key, foreign),
         _judge_duplicates(key, images),
         _judge_copies(key, pictures),
+        *(_judge_hard(key, pictures, step) for step in HARD_STEPS),
+        _judge_orientations(key, pictures),
         _judge_mirrored_leaks(key, images, pictures),
         _judge_patients(key, patients),
         _judge_contradictions(key, images, patients),
@@ -55,6 +67,12 @@ def _judge_quarantine(key: Key, quarantine: pd.DataFrame) -> Verdict:
     planted = [(file.collection, file.path, file.quarantine) for file in key.files if file.quarantine]
     found = zip(quarantine["collection"], quarantine["path"], quarantine["reason"], strict=True)
     return _compare("files to set aside (broken, empty, masks, litter)", planted, found)
+
+
+def _judge_foreign(key: Key, foreign: pd.DataFrame) -> Verdict:
+    planted = [(file.md5, file.foreign) for file in key.files if file.foreign]
+    found = zip(foreign["image_id"], foreign["kind"], strict=True)
+    return _compare("images that are no MR slice (photographs, screenshots, CT, …)", planted, found)
 
 
 def _judge_duplicates(key: Key, images: pd.DataFrame) -> Verdict:
@@ -85,6 +103,38 @@ def _is_whole(
     md5: str, truth: dict[str, str], claim: dict[str, str], groups: dict[str, frozenset[str]]
 ) -> bool:
     return len({claim.get(member) for member in groups[truth[md5]]}) == 1
+
+
+def _judge_hard(key: Key, pictures: pd.DataFrame, step: str) -> Verdict:
+    """An image is found where its picture is that of another image of the same truth, of none of another."""
+    truth = {md5: picture for picture, members in picture_groups(key).items() for md5 in members}
+    claim = dict(zip(pictures["image_id"], pictures["picture_id"], strict=True))
+    together: dict[str, list[str]] = {}
+    for md5 in truth:
+        together.setdefault(claim.get(md5, md5), []).append(md5)
+    planted = hard_images(key, step)
+    joined = {md5: {truth[one] for one in together[claim.get(md5, md5)] if one != md5} for md5 in planted}
+    found = [md5 for md5, shown in joined.items() if truth[md5] in shown]
+    false = sum(bool(shown - {truth[md5]}) for md5, shown in joined.items())
+    return Verdict(f"images that are {step} copies", len(planted), len(found), false)
+
+
+def _judge_orientations(key: Key, pictures: pd.DataFrame) -> Verdict:
+    """Images that are mirrored or turned against the one that stands for their picture."""
+    files = {file.md5: file for file in key.images()}
+    planted, found = [], []
+    for row in pictures.to_dict("records"):
+        first, own = files.get(row["representative"]), files.get(row["image_id"])
+        claim = (bool(row["mirrored"]), int(row["turned"]))
+        if first is None or own is None or first.picture != own.picture:
+            continue
+        planted.append((own.md5, relate_files(first, own)))
+        found.append((own.md5, claim))
+    return _compare(
+        "joined images that are mirrored or turned",
+        (one for one in planted if one[1] != (False, 0)),
+        (one for one in found if one[1] != (False, 0)),
+    )
 
 
 def _judge_mirrored_leaks(key: Key, images: pd.DataFrame, pictures: pd.DataFrame) -> Verdict:

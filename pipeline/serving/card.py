@@ -24,6 +24,8 @@ REQUIREMENTS = (
     "pillow",
     "opencv-python-headless",
     "h5py",
+    "pyarrow",
+    "pydicom",
     "numpy",
     "pandas",
     "pydantic",

@@ -14,6 +14,7 @@ from pipeline.errors import TrainingError
 from pipeline.imaging.cache import ImageCache, open_cache
 from pipeline.labels import LABELS
 from pipeline.tables import from_arrow
+from pipeline.training.selection import select_used
 from pipeline.training.spec import TrainingSpec
 
 
@@ -63,6 +64,8 @@ def _take_part(rows: pd.DataFrame, cache: ImageCache) -> Part:
 def select_rows(spec: TrainingSpec) -> pd.DataFrame:
     """The rows of the split table that are trained on or validated on, sorted by image, label and place.
 
+    One copy of each picture, unless the recipe takes all (see `select_used`).
+
     Raises:
         TrainingError: the table is missing, a part is empty, or train lacks a class.
     """
@@ -71,7 +74,7 @@ def select_rows(spec: TrainingSpec) -> pd.DataFrame:
         raise TrainingError(f"there is no split table at {path}; materialise splits/{spec.protocol} first")
     rows = from_arrow("splits", pq.read_table(path))
     wanted = spec.recipe.data.collections or tuple(sorted(rows["collection"].unique()))
-    rows = rows[rows["collection"].isin(wanted) & rows["split"].isin(["train", "val"])]
+    rows = select_used(rows, spec.recipe.data, ("train", "val"), protocol=spec.protocol)
     _check_rows(rows, spec, wanted)
     return rows.sort_values(["image_id", "label", "collection", "path"], ignore_index=True)
 

@@ -19,6 +19,7 @@ from pipeline.labels import LABELS
 from pipeline.recipe import Recipe, Strict
 from pipeline.tables import from_arrow, to_arrow
 from pipeline.training.inference import load_model, predict
+from pipeline.training.selection import select_used
 
 CLEAN = "clean"
 BATCH_ROWS = 1024
@@ -44,7 +45,7 @@ class PredictionSpec(Strict):
 
 
 def predict_split(spec: PredictionSpec) -> int:
-    """Predict every test row of the recipe's collections, and its variants; returns the number of rows.
+    """Predict every test row that the recipe uses, and its variants; returns the number of rows.
 
     Deterministic for one machine, number of threads and torch. Writes `spec.output` whole or not at all.
 
@@ -65,14 +66,14 @@ def predict_split(spec: PredictionSpec) -> int:
 
 
 def select_test_rows(spec: PredictionSpec) -> pd.DataFrame:
-    """The test rows of the split that belong to the recipe's collections, each with its group.
+    """The test rows of the split that the recipe uses (see `select_used`), each with its group.
 
     Raises:
         TrainingError: there is none.
     """
     rows = from_arrow("splits", pq.read_table(spec.split))
     wanted = spec.recipe.data.collections or tuple(sorted(rows["collection"].unique()))
-    rows = rows[(rows["split"] == "test") & rows["collection"].isin(wanted)]
+    rows = select_used(rows, spec.recipe.data, ("test",), protocol=spec.protocol)
     if rows.empty:
         raise TrainingError(
             f"recipe {spec.recipe.name!r} under {spec.protocol!r} has no test image in {', '.join(wanted)}; "

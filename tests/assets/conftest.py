@@ -1,38 +1,32 @@
 """A store of raw folders under the profile `folder`, and a small collection that was curated once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from assets.curation import curation_assets
 from assets.gate import accounts, gate_checks
 from assets.raw import raw_assets
-from pipeline.catalog import DEFAULT_CATALOG, load_catalog
-from resources.kaggle import KaggleSource
+from pipeline.catalog import load_catalog
 from resources.lake import Lake
 from resources.raw import RawStore
 
 FOLDERS = ("glioma_tumor", "meningioma_tumor", "pituitary_tumor", "no_tumor")
 
 
-def make_store(root: Path) -> RawStore:
-    """A store whose home and datasets lie in `root`."""
-    (root / "datasets").mkdir(parents=True, exist_ok=True)
-    return RawStore(
-        profile="folder",
-        home=str(root / "home"),
-        datasets=str(root / "datasets"),
-        catalog_root=str(DEFAULT_CATALOG),
-        phantom_scale=1.0,
-        seed=0,
-        workers=1,
-        kaggle=KaggleSource(),
-    )
+def draw_head(generator: np.random.Generator, size: int = 96) -> np.ndarray:
+    """A bright oval of its own texture on black, uint8 [size, size]: enough to pass for a slice."""
+    texture = gaussian_filter(generator.normal(0, 1, (size, size)), 2.5)
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    inside = (x / 0.75) ** 2 + (y / 0.85) ** 2 < 1
+    grey = 110 + 45 * texture / texture.std() + 3 * generator.normal(0, 1, (size, size))
+    return np.where(inside, grey, 2).clip(0, 255).astype(np.uint8)
 
 
 def write_collection(folder: Path, each: int = 8) -> None:
@@ -43,19 +37,18 @@ def write_collection(folder: Path, each: int = 8) -> None:
             place = folder / part / label
             place.mkdir(parents=True)
             for index in range(each):
-                pixels = generator.integers(0, 255, (64, 64), dtype=np.uint8)
-                Image.fromarray(pixels).save(place / f"{index}.png")
+                Image.fromarray(draw_head(generator)).save(place / f"{index}.png")
     (folder / "Training" / "no_tumor" / "notes.txt").write_text("no image")
 
 
 @pytest.fixture(scope="session")
-def curated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def curated_once(make_store: Callable[..., RawStore], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a store whose only collection was curated, with all checks."""
     root = tmp_path_factory.mktemp("curated")
     store, catalog = make_store(root), load_catalog()
     write_collection(root / "datasets" / "sartajbhuvaji")
     done = dg.materialize(
-        [*raw_assets(catalog), *curation_assets(catalog), *gate_checks(), accounts],
+        [*raw_assets(catalog), *curation_assets(catalog), *gate_checks(catalog), accounts],
         resources={"raw_store": store, "lake": Lake(home=store.home)},
     )
     checks = done.get_asset_check_evaluations()
@@ -64,7 +57,9 @@ def curated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def curated(curated_once: Path, tmp_path: Path) -> Iterator[tuple[Lake, RawStore]]:
+def curated(
+    make_store: Callable[..., RawStore], curated_once: Path, tmp_path: Path
+) -> Iterator[tuple[Lake, RawStore]]:
     """A copy of the curated store, to be harmed."""
     shutil.copytree(curated_once / "home", tmp_path / "home")
     (tmp_path / "datasets").symlink_to(curated_once / "datasets")

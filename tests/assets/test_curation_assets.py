@@ -2,8 +2,8 @@
 
 import pytest
 
-from assets.curation import read_frozen
 from assets.gate import accounts, inspect, pass_gate
+from assets.splits import read_frozen
 from pipeline.errors import GateError, TableError
 from resources.lake import Lake
 
@@ -44,15 +44,15 @@ def test_the_gate_lets_a_whole_split_through_and_stops_a_leak(curated):
 
 
 def test_there_is_nothing_frozen_before_the_first_split(tmp_path):
-    assert read_frozen(Lake(home=str(tmp_path))) is None
+    assert read_frozen(Lake(home=str(tmp_path)), FROZEN) is None
 
 
 def test_frozen_assignments_survive_a_kill_between_table_and_manifest(curated):
     lake, _store = curated
-    before = read_frozen(lake)
+    before = read_frozen(lake, FROZEN)
     lake.manifest_path(FROZEN).unlink()
     assert lake.manifest(FROZEN) is None
-    assert read_frozen(lake).equals(before)
+    assert read_frozen(lake, FROZEN).equals(before)
 
 
 @pytest.mark.parametrize("manifest", [True, False])
@@ -62,18 +62,18 @@ def test_damaged_assignments_are_an_error_with_or_without_manifest(curated, mani
     if not manifest:
         lake.manifest_path(FROZEN).unlink()
     with pytest.raises(TableError, match=r"cannot be carried forward: .*Restore .* from a backup"):
-        read_frozen(lake)
+        read_frozen(lake, FROZEN)
 
 
 def test_lost_assignments_are_an_error(curated):
     lake, _store = curated
     lake.path(FROZEN).unlink()
     with pytest.raises(TableError, match="cannot be carried forward"):
-        read_frozen(lake)
+        read_frozen(lake, FROZEN)
 
 
 def test_assignments_of_another_schema_are_an_error_and_not_drawn_anew(curated, monkeypatch):
     lake, _store = curated
     monkeypatch.setattr("resources.lake.SCHEMA_VERSION", 99)
     with pytest.raises(TableError, match="another schema version"):
-        read_frozen(lake)
+        read_frozen(lake, FROZEN)

@@ -5,27 +5,11 @@ import pytest
 from PIL import Image
 
 from assets.raw import raw_assets
-from pipeline.catalog import DEFAULT_CATALOG, load_catalog
+from pipeline.catalog import load_catalog
 from pipeline.errors import SourceError
-from resources.kaggle import KaggleSource
 from resources.raw import RawStore
 
 CATALOG = load_catalog()
-
-
-@pytest.fixture
-def store(tmp_path):
-    (tmp_path / "datasets").mkdir()
-    return RawStore(
-        profile="folder",
-        home=str(tmp_path / "home"),
-        datasets=str(tmp_path / "datasets"),
-        catalog_root=str(DEFAULT_CATALOG),
-        phantom_scale=1.0,
-        seed=0,
-        workers=1,
-        kaggle=KaggleSource(),
-    )
 
 
 def write_image(store: RawStore, name: str = "a.png", level: int = 9):

@@ -36,10 +36,11 @@ def test_an_unknown_recipe_lists_the_known_ones(capsys):
 
 
 def test_an_unknown_protocol_lists_the_allowed_ones(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "--recipe", "cnn3", "--protocol", "random"])
-    assert caught.value.code == 2
-    assert "'published', 'stratified', 'patient'" in capsys.readouterr().err
+    assert main(["train", "--recipe", "cnn3", "--protocol", "random"]) == 1
+    error = capsys.readouterr().err
+    assert "PROTOCOL=random: no such protocol" in error
+    assert "known: published, stratified, patient, fold:1" in error
+    assert "external:cheng_figshare" in error
 
 
 def test_an_unknown_collection_cannot_be_trusted(capsys):

@@ -14,30 +14,14 @@ from assets.partitions import grid_key, training_grid
 from assets.raw import raw_assets
 from assets.training import is_trained, name_models, specify_all
 from commands.graph import Graph, RunFailedError, describe_failure
-from pipeline.catalog import DEFAULT_CATALOG, load_catalog
+from pipeline.catalog import load_catalog
 from pipeline.errors import TableError
-from resources.kaggle import KaggleSource
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.trainer import Trainer
 
 CATALOG = load_catalog()
 SPLIT = {"image_id": ["a"], "collection": ["c"], "path": ["p"], "label": ["glioma"], "split": ["test"]}
-
-
-@pytest.fixture
-def store(tmp_path):
-    (tmp_path / "datasets").mkdir()
-    return RawStore(
-        profile="folder",
-        home=str(tmp_path / "home"),
-        datasets=str(tmp_path / "datasets"),
-        catalog_root=str(DEFAULT_CATALOG),
-        phantom_scale=1.0,
-        seed=0,
-        workers=1,
-        kaggle=KaggleSource(),
-    )
 
 
 @pytest.fixture
@@ -163,7 +147,7 @@ def test_a_model_is_trained_again_if_it_would_be_another_or_its_files_are_gone(m
 
     trained: list[str] = []
     graph = make_graph(fake_model(trained))
-    split = pd.DataFrame(SPLIT | {"why": ["w"]})
+    split = pd.DataFrame(SPLIT | {"why": ["w"], "picture_id": [None], "copy_rank": [None]})
     graph.lake.write("splits/patient", split, inputs="i", code="c")
     key = grid_key("cnn3", "patient")
     assert graph.refresh("work", key).made == ["model"]

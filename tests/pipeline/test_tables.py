@@ -104,7 +104,7 @@ def test_pictures_are_shown_as_pictures_by_hugging_face() -> None:
 def test_a_folder_of_tables_shares_one_schema() -> None:
     assert find_table("splits/patient") is TABLES["splits"]
     with pytest.raises(
-        TableError, match=r"there is no table 'split/patient'; declared in .*: files, quarantine"
+        TableError, match=r"there is no table 'split/patient'; declared in .*: scan, scanned, files"
     ):
         find_table("split/patient")
 

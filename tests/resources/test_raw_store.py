@@ -1,10 +1,11 @@
 """Raw folders: where each profile keeps them, and what the disk should hold."""
 
+from collections.abc import Callable
+
 import pytest
 
-from pipeline.catalog import DEFAULT_CATALOG, load_catalog
+from pipeline.catalog import load_catalog
 from resources.connect import connect_resources
-from resources.kaggle import KaggleSource
 from resources.raw import ABSENT, RawStore
 from resources.settings import Settings
 
@@ -12,23 +13,19 @@ COLLECTIONS = load_catalog().collections
 MANUAL, KAGGLE = COLLECTIONS["cheng_figshare"], COLLECTIONS["sartajbhuvaji"]
 
 
-def make_store(tmp_path, profile: str, *, datasets: bool = False) -> RawStore:
-    return RawStore(
-        profile=profile,
-        home=str(tmp_path / "home"),
-        datasets=str(tmp_path / "datasets") if datasets else "",
-        catalog_root=str(DEFAULT_CATALOG),
-        phantom_scale=0.05,
-        seed=7,
-        workers=1,
-        kaggle=KaggleSource(),
-    )
+@pytest.fixture
+def open_store(make_store, tmp_path) -> Callable[..., RawStore]:
+    def make(profile: str, *, datasets: bool = False) -> RawStore:
+        told = {} if datasets else {"datasets": ""}
+        return make_store(tmp_path, profile=profile, phantom_scale=0.05, seed=7, **told)
+
+    return make
 
 
-def test_without_datasets_no_folder_depends_on_where_the_command_runs(tmp_path, monkeypatch):
+def test_without_datasets_no_folder_depends_on_where_the_command_runs(open_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / MANUAL.name).mkdir()
-    store = make_store(tmp_path, "kaggle")
+    store = open_store("kaggle")
     assert store.folders() == {}
     assert store.folder(MANUAL) == tmp_path / "home" / "raw" / MANUAL.name
 
@@ -36,8 +33,8 @@ def test_without_datasets_no_folder_depends_on_where_the_command_runs(tmp_path, 
 @pytest.mark.parametrize(
     ("datasets", "words"), [(False, "FALX_DATASETS is not set. "), (True, "no folder 'ch")]
 )
-def test_an_absent_collection_says_what_would_bring_it_in(tmp_path, datasets, words):
-    assert words in make_store(tmp_path, "kaggle", datasets=datasets).explain_absence(MANUAL)
+def test_an_absent_collection_says_what_would_bring_it_in(open_store, datasets, words):
+    assert words in open_store("kaggle", datasets=datasets).explain_absence(MANUAL)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +46,14 @@ def test_an_absent_collection_says_what_would_bring_it_in(tmp_path, datasets, wo
         ("demo", MANUAL, None),
     ],
 )
-def test_a_folder_that_is_not_there_is_brought_or_known_to_be_absent(tmp_path, profile, collection, expected):
-    assert make_store(tmp_path, profile, datasets=True).expect_version(collection) == expected
+def test_a_folder_that_is_not_there_is_brought_or_known_to_be_absent(
+    open_store, tmp_path, profile, collection, expected
+):
+    assert open_store(profile, datasets=True).expect_version(collection) == expected
 
 
-def test_a_folder_is_expected_to_be_what_was_trusted(tmp_path):
-    store = make_store(tmp_path, "folder", datasets=True)
+def test_a_folder_is_expected_to_be_what_was_trusted(open_store):
+    store = open_store("folder", datasets=True)
     folder = store.folder(KAGGLE) / "Training" / "no_tumor"
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"a")
@@ -63,8 +62,8 @@ def test_a_folder_is_expected_to_be_what_was_trusted(tmp_path):
     assert store.expect_version(KAGGLE) == state.entry.digest
 
 
-def test_phantoms_are_drawn_once_with_a_lock_of_their_own(tmp_path):
-    store, told = make_store(tmp_path, "demo"), []
+def test_phantoms_are_drawn_once_with_a_lock_of_their_own(open_store):
+    store, told = open_store("demo"), []
     states = [store.ensure(collection, log=told.append) for collection in COLLECTIONS.values()]
     assert states[0].status == "made"
     assert len(told) == 1

@@ -11,11 +11,14 @@ import pytest
 
 import definitions
 from assets.gate import CHECKS
+from assets.splits import split_key
 from pipeline.labels import PROTOCOLS
+from pipeline.protocols import list_protocols
 from resources.settings import ROOT
 
 HEAVY = ("torch", "mlflow", "sklearn", "pandas", "pyarrow", "matplotlib", "cv2", "kaggle")
 GRAPH = definitions.defs.resolve_asset_graph()
+COLLECTIONS = sorted(definitions.CATALOG.collections)
 KEYS = sorted(GRAPH.get_all_asset_keys(), key=lambda key: key.path)
 
 
@@ -30,30 +33,15 @@ def test_loading_imports_nothing_heavy(tmp_path):
 
 
 def test_the_graph_is_the_one_of_the_design():
-    assert [key.to_user_string() for key in KEYS] == [
-        "audit",
-        "files",
-        "groups",
-        "images",
-        "leaderboard",
-        "metrics",
-        "model",
-        "patients",
-        "pictures",
-        "predictions",
-        "quarantine",
-        "raw/cheng_figshare",
-        "raw/indk214",
-        "raw/masoudnickparvar",
-        "raw/sartajbhuvaji",
-        "records",
-        "release",
-        "splits/patient",
-        "splits/published",
-        "splits/stratified",
-        "thumbnails",
-        "variants",
-    ]
+    assert {key.to_user_string() for key in KEYS} == {
+        *(f"raw/{name}" for name in COLLECTIONS),
+        *("scan", "records", "thumbnails", "looks", "decisions", "foreign", "files", "quarantine", "images"),
+        *("pairs", "pictures", "review", "patients", "groups", "conflicts", "folds", "audit"),
+        *("splits/published", "splits/stratified", "splits/patient"),
+        *(f"splits/fold/{number}" for number in range(1, 6)),
+        *(f"splits/external/{name}" for name in COLLECTIONS),
+        *("variants", "model", "predictions", "metrics", "leaderboard", "release"),
+    }
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.to_user_string())
@@ -69,12 +57,12 @@ def test_every_asset_is_described_for_people(key):
         assert node.metadata["dagster/column_schema"].columns
 
 
-def test_the_gate_blocks_under_patient_only():
-    for protocol in PROTOCOLS:
-        for name in CHECKS:
-            check = GRAPH.get(dg.AssetCheckKey(dg.AssetKey(["splits", protocol]), name))
-            assert check.blocking == (protocol == "patient")
-            assert check.description
+@pytest.mark.parametrize("protocol", list_protocols(COLLECTIONS))
+def test_the_gate_blocks_where_no_leak_may_be_and_a_refused_split_stops_nothing_else(protocol):
+    for name in CHECKS:
+        check = GRAPH.get(dg.AssetCheckKey(split_key(protocol), name))
+        assert check.blocking == (protocol == "patient" or protocol.startswith("fold:"))
+        assert check.description
 
 
 def test_schedules_are_off_until_switched_on():

@@ -39,7 +39,7 @@ def test_every_file_is_a_member_or_set_aside(lake):
 
 def test_what_was_planted_is_found(demo, lake):
     root = demo[1] / "raw" / "phantoms-0-0.15"
-    tables = [lake.read(name) for name in ("quarantine", "images", "pictures", "patients")]
+    tables = [lake.read(name) for name in ("quarantine", "images", "pictures", "patients", "foreign")]
     for verdict in judge(read_key(root / KEY_NAME), *tables):
         assert verdict.exact, verdict.describe()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collections.figshare import Entry, find_box, find_outline_box, read_entries
+from pipeline.collections.figshare import Entry, describe_slice, find_box, find_outline_box, read_entries
 from pipeline.errors import SourceError
 
 HEADER = "slice,file,label,pid,box_x,box_y,box_w,box_h"
@@ -101,33 +101,31 @@ def test_a_folder_that_nothing_describes_is_refused(tmp_path: Path) -> None:
 # --- MATLAB files ---
 
 
-def describe(tmp_path: Path, data: bytes) -> Entry:
-    (tmp_path / "17.mat").write_bytes(data)
-    return read_entries(tmp_path, ["17.mat"])["17.mat"]
+def test_a_matlab_file_that_no_row_lists_describes_itself(tmp_path: Path) -> None:
+    assert read_entries(tmp_path, ["a/17.MAT"]) == {"a/17.MAT": Entry(slice="17", inside=True)}
 
 
-def test_a_matlab_file_describes_itself(tmp_path: Path, make_matlab) -> None:
+def test_a_matlab_file_describes_its_slice(make_matlab) -> None:
     mask = np.zeros((6, 10), np.uint8)  # stored: 6 columns, 10 rows
     mask[1:3, 4:9] = 1
-    entry = describe(tmp_path, make_matlab(2, "MR029209E", tumorMask=mask))
-    assert (entry.label, entry.slice, entry.patient, entry.reason) == ("2", "17", "MR029209E", None)
+    entry = describe_slice(make_matlab(2, "MR029209E", tumorMask=mask))
+    assert (entry.label, entry.patient, entry.reason) == ("2", "MR029209E", None)
     assert entry.box == pytest.approx((2 / 6, 6.5 / 10, 2 / 6, 5 / 10))
 
 
-def test_the_outline_gives_the_box_where_there_is_no_mask(tmp_path: Path, make_matlab) -> None:
+def test_the_outline_gives_the_box_where_there_is_no_mask(make_matlab) -> None:
     border = np.array([[2.0], [5.0], [3.0], [9.0], [2.0], [7.0]])  # x, y, x, y, x, y; the same box as above
-    entry = describe(tmp_path, make_matlab(tumorBorder=border))
+    entry = describe_slice(make_matlab(tumorBorder=border))
     assert entry.box == pytest.approx((2 / 6, 6.5 / 10, 2 / 6, 5 / 10))
 
 
-def test_mask_and_outline_may_both_be_missing(tmp_path: Path, make_matlab) -> None:
-    assert describe(tmp_path, make_matlab(3, None)) == Entry("3", "17")
+def test_mask_and_outline_may_both_be_missing(make_matlab) -> None:
+    assert describe_slice(make_matlab(3, None)) == Entry("3")
 
 
-def test_both_layouts_may_lie_in_one_folder(tmp_path: Path, make_matlab) -> None:
-    (tmp_path / "17.mat").write_bytes(make_matlab(3, "B"))
+def test_both_layouts_may_lie_in_one_folder(tmp_path: Path) -> None:
     entries = read_entries(write_table(tmp_path, ROW), ["17.mat", "images/7.jpg"])
-    assert (entries["17.mat"].patient, entries["images/7.jpg"].patient) == ("B", "100360")
+    assert (entries["17.mat"].inside, entries["images/7.jpg"].patient) == (True, "100360")
 
 
 @pytest.mark.parametrize(
@@ -145,16 +143,16 @@ def test_both_layouts_may_lie_in_one_folder(tmp_path: Path, make_matlab) -> None
     ],
 )
 def test_a_broken_matlab_file_is_set_aside_with_the_field(
-    tmp_path: Path, make_matlab, fields: dict, reason: str, detail: str
+    make_matlab, fields: dict, reason: str, detail: str
 ) -> None:
-    entry = describe(tmp_path, make_matlab(**fields))
+    entry = describe_slice(make_matlab(**fields))
     assert (entry.label, entry.reason) == (None, reason)
     assert detail in str(entry.detail)
 
 
 @pytest.mark.parametrize("data", [b"", b"no matlab at all", b"\x89HDF\r\n\x1a\n" + b"\xff" * 600])
-def test_other_bytes_named_mat_are_corrupt(tmp_path: Path, data: bytes) -> None:
-    entry = describe(tmp_path, data)
+def test_other_bytes_named_mat_are_corrupt(data: bytes) -> None:
+    entry = describe_slice(data)
     assert entry.reason == "corrupt"
     assert "not readable as MATLAB v7.3" in str(entry.detail)
 

@@ -1,7 +1,9 @@
 """Each file once, no link followed, nothing lost without a word."""
 
+import errno
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,79 @@ def test_a_file_whose_size_is_not_its_content_is_unreadable() -> None:
     with pytest.raises(DecodeError, match="changed while it was read") as caught:
         read_whole(path)
     assert caught.value.reason == "unreadable"
+
+
+def test_a_file_that_grows_while_it_is_read_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    fstat, calls = os.fstat, []
+
+    def grow(handle: int) -> os.stat_result:
+        found = fstat(handle)
+        if not calls:
+            with (tmp_path / "x").open("ab") as stream:
+                stream.write(b"d")
+        calls.append(handle)
+        return found
+
+    monkeypatch.setattr(files.os, "fstat", grow)
+    with pytest.raises(DecodeError, match="changed while it was read"):
+        read_whole(tmp_path / "x")
+
+
+def test_a_file_that_is_written_over_while_it_is_read_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    fstat, calls = os.fstat, []
+
+    def write_over(handle: int) -> os.stat_result:
+        if calls:
+            (tmp_path / "x").write_bytes(b"xyz")
+            os.utime(tmp_path / "x", ns=(0, 0))
+        calls.append(handle)
+        return fstat(handle)
+
+    monkeypatch.setattr(files.os, "fstat", write_over)
+    with pytest.raises(DecodeError, match="changed while it was read"):
+        read_whole(tmp_path / "x")
+
+
+def test_a_file_that_may_not_be_read_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    (tmp_path / "x").chmod(0)
+    if os.access(tmp_path / "x", os.R_OK):  # root reads everything: have the system say no
+
+        def refuse(*_arguments: object) -> int:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        monkeypatch.setattr(files.os, "open", refuse)
+    with pytest.raises(DecodeError, match="cannot be read: Permission denied") as caught:
+        read_whole(tmp_path / "x")
+    assert caught.value.reason == "unreadable"
+
+
+def test_folders_may_lie_deep(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a"] * 400)
+    deep.mkdir(parents=True)
+    (deep / "1.jpg").write_bytes(b"abc")
+    [found] = list_files(tmp_path)
+    assert found == FoundFile("a/" * 400 + "1.jpg")
+    assert read_whole(tmp_path / found.path) == b"abc"
+
+
+def test_folders_deeper_than_any_path_are_an_error_not_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(25):  # 25 × 200 letters: more than the 4,096 that a path can have
+        Path("a" * 200).mkdir()
+        monkeypatch.chdir("a" * 200)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"cannot be listed \(File name too long\)"):
+        list_files(tmp_path)
+    subprocess.run(["rm", "-rf", "a" * 200], check=True)  # Python's own removal fails on it
 
 
 def test_a_file_beyond_any_slice_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

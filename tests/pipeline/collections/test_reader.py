@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalog import load_catalog
-from pipeline.collections.reader import PATH_REASONS, FileRecord, read_collection
+from pipeline.collections.figshare import describe_slice
+from pipeline.collections.reader import PATH_REASONS, FileRecord, add_entry, read_collection
 from pipeline.errors import SourceError
 from pipeline.schemas import QUARANTINE_REASONS
 
@@ -86,7 +87,10 @@ def test_figshare_files_carry_patient_and_box(write_tree, make_matlab) -> None:
     assert records["images/1.jpg"] == FileRecord(
         "images/1.jpg", None, "1", slice="1", patient="100360", box=(0.5, 0.5, 0.2, 0.1)
     )
-    assert records["4.mat"] == FileRecord("4.mat", None, "2", slice="4", patient="MR1")
+    assert records["4.mat"] == FileRecord("4.mat", slice="4", inside=True)
+    entry = describe_slice((root / "4.mat").read_bytes())
+    described = add_entry(records["4.mat"], entry, collection)
+    assert described == FileRecord("4.mat", None, "2", slice="4", patient="MR1")
     assert {path: record.reason for path, record in records.items() if record.reason} == {
         "slices.csv": "sidecar",
         "cvind.mat": "sidecar",

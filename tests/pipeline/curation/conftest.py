@@ -125,8 +125,9 @@ class Corpus:
         rows = [
             {
                 "image_id": one, "picture_id": f"picture-{first[picture]}", "representative": first[picture],
-                "joined_to": first[picture], "score": 1.0, "flipped": False,
-                "mirrored": (one in self.mirrored) != (first[picture] in self.mirrored),
+                "joined_to": first[picture], "score": 1.0, "worst": None, "turned": 0,
+                "mirrored": (mirrored := (one in self.mirrored) != (first[picture] in self.mirrored)),
+                "transform": [-1.0, 0.0, 1.0, 0.0, 1.0, 0.0] if mirrored else [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
                 "evidence": "self" if one == first[picture] else "ncc",
             }
             for one, picture in self.pictures.items()
@@ -212,4 +213,4 @@ def tables() -> Tables:
 @pytest.fixture(scope="session")
 def split(tables: Tables) -> pd.DataFrame:
     """Protocol `patient` on `tables`; not to be changed."""
-    return split_patient(tables.images, tables.patients, tables.groups)
+    return split_patient(tables.images, tables.patients, tables.groups, pictures=tables.pictures)

@@ -7,7 +7,8 @@ from pipeline.curation.splits import split_patient, split_published, split_strat
 from pipeline.errors import GateError
 
 CHECKS = [
-    "shared_md5", "shared_picture", "shared_patient", "counts_add_up", "labels_mapped", "classes_present"
+    "shared_md5", "shared_picture", "shared_patient", "counts_add_up", "labels_mapped", "classes_present",
+    "one_copy",
 ]  # fmt: skip
 
 
@@ -45,7 +46,11 @@ def test_leaked_picture(split, corpus, tables, mirrored):
     image_id = corpus.add("leak", row["label"], picture=single, mirrored=mirrored)
     after = corpus.tables()
     leaked = split.copy()
-    leaked.loc[len(leaked)] = [image_id, "kaggle_a", "leak", row["label"], "test", "planted"]
+    picture = after.pictures.set_index("image_id").at[image_id, "picture_id"]
+    leaked["picture_id"] = list(
+        after.pictures.set_index("image_id")["picture_id"].reindex(leaked["image_id"])
+    )
+    leaked.loc[len(leaked)] = [image_id, "kaggle_a", "leak", row["label"], "test", "planted", picture, 1]
     findings = inspect(leaked, after)
     assert failed(findings) == {"shared_picture"}
     assert findings["shared_picture"].count == 1
@@ -78,9 +83,11 @@ def test_leak_between_train_and_val(split, tables):
 def test_same_image_twice(split, tables):
     row = split[split["split"] == "train"].iloc[0]
     doubled = split.copy()
-    doubled.loc[len(doubled)] = [row["image_id"], row["collection"], "again", row["label"], "test", "planted"]
+    twin = row.to_dict() | {"path": "again", "split": "test", "why": "planted"}
+    doubled.loc[len(doubled)] = [twin[column] for column in doubled.columns]
     findings = inspect(doubled, tables)
-    assert {"shared_md5", "shared_picture", "counts_add_up"} <= failed(findings)
+    assert {"shared_md5", "shared_picture", "counts_add_up", "one_copy"} <= failed(findings)
+    assert findings["one_copy"].count == 2 and "as another has" in findings["one_copy"].examples[0]
     assert "unknown: " in findings["counts_add_up"].examples[0]
 
 
@@ -131,7 +138,7 @@ def test_label_that_images_does_not_give(split, tables):
 def test_label_that_contradicts_the_reference(corpus):
     wrong = corpus.add("wrong", "meningioma", picture="glioma-0-0")
     after = corpus.tables()
-    kept = split_patient(after.images, after.patients, after.groups)
+    kept = split_patient(after.images, after.patients, after.groups, pictures=after.pictures)
     assert failed(inspect(kept, after)) == set()
     home = kept.merge(after.groups, on="image_id")
     group = home.set_index("image_id").at[wrong, "group_id"]
@@ -144,7 +151,9 @@ def test_label_that_contradicts_the_reference(corpus):
 def test_copies_that_disagree(corpus):
     pair = [corpus.add(f"pair{label}", label, picture="pair") for label in ("glioma", "pituitary")]
     tables = corpus.tables()
-    split = move(split_patient(tables.images, tables.patients, tables.groups), pair, "train")
+    split = move(
+        split_patient(tables.images, tables.patients, tables.groups, pictures=tables.pictures), pair, "train"
+    )
     findings = inspect(split, tables)
     assert failed(findings) == {"labels_mapped"} and findings["labels_mapped"].count == 2
 
@@ -196,7 +205,32 @@ def test_stratified_warns(tables):
     assert enforce_gate(list(findings.values()), "stratified").startswith("leaks: ")
 
 
-@pytest.mark.parametrize("protocol", ["patient", "external:kaggle_a"])
+def test_a_copy_that_does_not_say_what_it_shows(split, tables):
+    chosen = pick(split, tables, "train")
+    for column, value in (("picture_id", None), ("picture_id", "another"), ("copy_rank", None)):
+        wrong = split.copy()
+        wrong.loc[wrong["image_id"] == chosen, column] = value
+        findings = inspect(wrong, tables)
+        assert failed(findings) == {"one_copy"} and findings["one_copy"].count == 1
+        with pytest.raises(GateError, match="one_copy: 1 of"):
+            enforce_gate(list(findings.values()), "patient")
+
+
+def test_contradicted_label_that_is_kept_under_the_references(corpus):
+    wrong = corpus.add("wrong", "meningioma", picture="glioma-0-0")
+    after = corpus.tables()
+    kept = split_patient(
+        after.images, after.patients, after.groups, pictures=after.pictures, keep_contradicted=True
+    )
+    row = kept.set_index("image_id").loc[wrong]
+    assert row["label"] == "glioma" and row["split"] != "left_out"
+    assert failed(inspect(kept, after)) == set()
+    own = kept.copy()
+    own.loc[own["image_id"] == wrong, "label"] = "meningioma"
+    assert failed(inspect(own, after)) == {"labels_mapped"}
+
+
+@pytest.mark.parametrize("protocol", ["patient", "fold:2", "external:kaggle_a"])
 def test_fatal_protocols(protocol):
     with pytest.raises(GateError, match=rf"split `{protocol}` does not pass the gate"):
         enforce_gate([Finding("shared_md5", False, 2, "two", ("a", "b"))], protocol)

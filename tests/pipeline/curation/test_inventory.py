@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.catalog import Collection, load_catalog
+from pipeline.curation import scan
 from pipeline.curation.inventory import (
     Inventory,
     check_accounts,
@@ -28,10 +31,10 @@ from pipeline.curation.inventory import (
     take_inventory,
 )
 from pipeline.digests import digest_bytes
-from pipeline.errors import GateError, SourceError
+from pipeline.errors import GateError, SourceError, TableError
 from pipeline.imaging.decode import resize_grey
 from pipeline.schemas import QUARANTINE_REASONS
-from pipeline.tables import to_arrow
+from pipeline.tables import from_arrow, to_arrow
 
 
 def draw(seed: int, side: int = 20) -> np.ndarray:
@@ -117,6 +120,7 @@ def tables_of(inventory: Inventory) -> dict[str, pd.DataFrame]:
         "files": inventory.files,
         "records": inventory.records,
         "thumbnails": inventory.thumbnails,
+        "looks": inventory.looks,
         "quarantine": quarantine,
         "images": images,
     }
@@ -155,7 +159,7 @@ def test_golden_quarantine(folders: dict[str, Path]) -> None:
         ("web", "Training/gliomas/i.png"): "unmapped_label",
         ("web", "Training/j.png"): "unlabelled",
     }
-    assert set(found.values()) == set(QUARANTINE_REASONS) - {"too_large"}
+    assert set(found.values()) == set(QUARANTINE_REASONS) - {"too_large", "foreign", "removed"}
     assert len(inventory.files) == len(WEB) + len(WARD) + 2
 
 
@@ -210,8 +214,8 @@ def test_thumbnails_are_those_of_the_images(folders: dict[str, Path]) -> None:
     tables = tables_of(take_inventory(COLLECTIONS, folders, workers=2))
     assert tables["thumbnails"]["image_id"].tolist() == tables["images"]["image_id"].tolist()
     pixels = tables["thumbnails"].set_index("image_id")["pixels"]
-    assert pixels[hashlib.md5(WHOLE).hexdigest()] == resize_grey(draw(2), 64).tobytes()
-    assert set(pixels.map(len)) == {64 * 64}
+    assert pixels[hashlib.md5(WHOLE).hexdigest()] == resize_grey(draw(2), 128).tobytes()
+    assert set(pixels.map(len)) == {128 * 128}
 
 
 # --- what may not matter ---
@@ -229,6 +233,211 @@ def test_workers_order_and_place_change_nothing(folders: dict[str, Path], tmp_pa
     (tmp_path / "alias").symlink_to(elsewhere["web"])
     elsewhere["web"] = tmp_path / "alias"
     assert digest(tables_of(take_inventory(COLLECTIONS, elsewhere, workers=2))) == expected
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_any_number_of_workers_gives_the_same_tables(folders: dict[str, Path], workers: int) -> None:
+    write_tree(folders["ward"], {"slice.tif": encode(draw(9), "TIFF"), "5.mat": b"\x89HDF\r\n\x1a\n" * 90})
+    expected = digest(tables_of(take_inventory(COLLECTIONS, folders, workers=3)))
+    assert digest(tables_of(take_inventory(COLLECTIONS, folders, workers=workers))) == expected
+
+
+def test_names_in_any_script_are_kept(tmp_path: Path) -> None:
+    names = [
+        "срез",
+        "切片",
+        "شريحة",
+        "חתך",
+        "स्लाइस",
+        "🧠",
+        "e\u0301",
+        "é",
+        "a\tb",
+        "-rf",
+        "a b",
+        "%41",
+        "\u202egpj",
+    ]
+    files = {f"Training/glioma/{name}.png": encode(draw(seed)) for seed, name in enumerate(names)}
+    inventory = take_inventory(COLLECTIONS, {"web": write_tree(tmp_path, files)}, workers=2)
+    assert set(inventory.files["path"]) == set(files)
+    assert inventory.files["reason"].isna().all()
+    assert inventory.files["md5"].nunique() == len(names)
+
+
+def test_files_that_change_or_vanish_meanwhile_are_set_aside(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, other = folders["web"] / "Training/glioma/a.jpg", folders["web"] / "Training/glioma/rgb.bmp"
+    read = scan.read_whole
+
+    def change(path: Path) -> bytes:
+        if path == gone:
+            path.unlink(missing_ok=True)
+        if path == other:
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+        return read(path)
+
+    monkeypatch.setattr(scan, "read_whole", change)
+    files = take_inventory(COLLECTIONS, folders, workers=2).files.set_index(["collection", "path"])
+    found = [files.loc[("web", path.relative_to(folders["web"]).as_posix())] for path in (gone, other)]
+    assert [row["reason"] for row in found] == ["unreadable", "unreadable"]
+    assert ["No such file" in found[0]["detail"], "a pipe" in found[1]["detail"]] == [True, True]
+    assert [row["bytes"] for row in found] == [0, 0]
+
+
+def test_thumbnails_are_the_frame_that_a_lake_would_give(folders: dict[str, Path]) -> None:
+    for frame in (
+        take_inventory(COLLECTIONS, folders, workers=1).thumbnails,
+        take_inventory(COLLECTIONS, {}, workers=1).thumbnails,
+    ):
+        pd.testing.assert_frame_equal(frame, from_arrow("thumbnails", to_arrow("thumbnails", frame)))
+
+
+def test_looks_and_thumbnails_are_of_the_same_images(folders: dict[str, Path]) -> None:
+    inventory = take_inventory(COLLECTIONS, folders, workers=2)
+    assert inventory.looks["image_id"].tolist() == inventory.thumbnails["image_id"].tolist()
+    looks = inventory.looks.set_index("image_id").loc[hashlib.md5(WHOLE).hexdigest()]
+    assert looks["brightness"] == pytest.approx(draw(2).mean(), abs=1e-6)
+    assert pd.isna(looks["jpeg"])
+
+
+def test_a_matlab_file_gives_picture_patient_and_box_from_one_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    with h5py.File(stream, "w", userblock_size=512) as file:
+        file["cjdata/image"] = draw(1).T.astype(np.int16)
+        file["cjdata/label"] = [[2.0]]
+        file["cjdata/PID"] = np.array([[ord(code)] for code in "MR7"], np.uint16)
+        file["cjdata/tumorMask"] = (draw(1).T > 250).astype(np.uint8)
+    read, seen = scan.read_whole, []
+    monkeypatch.setattr(scan, "read_whole", lambda path: seen.append(path.name) or read(path))
+    collection = load_catalog().collections["cheng_figshare"]
+    folder = write_tree(tmp_path, {"17.mat": stream.getvalue()})
+    inventory = take_inventory({"cheng_figshare": collection}, {"cheng_figshare": folder}, workers=2)
+    [row] = inventory.files.to_dict("records")
+    assert (row["published_label"], row["label"], row["width"]) == ("2", "glioma", 24)
+    [record] = inventory.records.to_dict("records")
+    assert (record["slice"], record["patient"]) == ("17", "MR7")
+    assert 0 < record["box_x"] < 1
+    assert seen == ["17.mat"]
+
+
+def test_the_same_bytes_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inspect, seen = scan.Guard.inspect, []
+
+    def count(guard: scan.Guard, data: bytes, *, describe: bool) -> object:
+        seen.append(data)
+        return inspect(guard, data, describe=describe)
+
+    monkeypatch.setattr(scan.Guard, "inspect", count)
+    names = [f"Training/glioma/{number}.png" for number in range(40)]
+    folder = write_tree(tmp_path, {name: encode(draw(int(name[-5]))) for name in names})
+    inventory = take_inventory(COLLECTIONS, {"web": folder}, workers=6)
+    assert len(seen) == len(set(seen)) == 10
+    assert len(inventory.files) == 40
+    assert inventory.files["reason"].isna().all()
+
+
+def test_an_error_while_decoding_reaches_every_thread(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise SourceError("no process can be started")
+
+    monkeypatch.setattr(scan.Guard, "inspect", fail)
+    with pytest.raises(SourceError, match="no process can be started"):
+        take_inventory(COLLECTIONS, folders, workers=4)
+
+
+# --- what was read before ---
+
+
+def forbid_reading(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    read = scan.read_whole
+
+    def check(path: Path) -> bytes:
+        assert folder not in path.parents, f"{path} was read again"
+        return read(path)
+
+    monkeypatch.setattr(scan, "read_whole", check)
+
+
+def test_what_is_unchanged_is_not_read_again(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = take_inventory(COLLECTIONS, folders, workers=2)
+    write_tree(folders["ward"], {"5.png": encode(draw(40)), "1.png": WHOLE})
+    (folders["ward"] / "slices.csv").write_text(TABLE + "5,5.png,2,MR1,,,,\n")
+    expected = digest(tables_of(take_inventory(COLLECTIONS, folders, workers=2)))
+    forbid_reading(monkeypatch, folders["web"])
+    folders["web"] = tmp_path / "not even there"
+    found = take_inventory(COLLECTIONS, folders, workers=2, previous=before, unchanged={"web"})
+    assert digest(tables_of(found)) == expected
+    for name, frame in vars(found).items():
+        pd.testing.assert_frame_equal(frame, from_arrow(name, to_arrow(name, frame)))
+
+
+def test_without_a_word_from_the_caller_everything_is_read(folders: dict[str, Path]) -> None:
+    before = take_inventory(COLLECTIONS, folders, workers=2)
+    write_tree(folders["web"], {"Training/glioma/new.png": encode(draw(41))})
+    expected = digest(tables_of(take_inventory(COLLECTIONS, folders, workers=2)))
+    assert digest(tables_of(take_inventory(COLLECTIONS, folders, workers=2, previous=before))) == expected
+    found = take_inventory(COLLECTIONS, folders, workers=2, previous=None, unchanged={"web", "ward"})
+    assert digest(tables_of(found)) == expected
+
+
+def test_a_collection_that_was_not_there_before_is_read(folders: dict[str, Path]) -> None:
+    before = take_inventory(COLLECTIONS, {"ward": folders["ward"]}, workers=2)
+    expected = digest(tables_of(take_inventory(COLLECTIONS, folders, workers=2)))
+    found = take_inventory(COLLECTIONS, folders, workers=2, previous=before, unchanged={"ward", "web"})
+    assert digest(tables_of(found)) == expected
+
+
+@pytest.mark.parametrize("table", ["thumbnails", "looks"])
+def test_an_inventory_that_lacks_an_image_is_not_used_again(folders: dict[str, Path], table: str) -> None:
+    before = take_inventory(COLLECTIONS, folders, workers=2)
+    broken = replace(before, **{table: getattr(before, table).iloc[1:]})
+    with pytest.raises(
+        TableError, match=rf"table '{table}' lacks 1 images that `files` lists, first \w+; mat"
+    ):
+        take_inventory(COLLECTIONS, folders, workers=2, previous=broken, unchanged={"web", "ward"})
+
+
+NAMED = {name: make_collection(name) for name in ("one", "two", "three")}
+Contents = dict[str, dict[str, int]]  # collection -> name -> seed of the picture; -1 is a broken file
+contents = st.dictionaries(
+    st.sampled_from(sorted(NAMED)), st.dictionaries(st.sampled_from("abc"), st.integers(-1, 3), max_size=3)
+)
+
+
+def write_contents(root: Path, found: Contents) -> dict[str, Path]:
+    shutil.rmtree(root, ignore_errors=True)
+    folders = {}
+    for name, files in found.items():
+        (root / name / "Training").mkdir(parents=True)
+        data = {key: WHOLE[:90] if seed < 0 else encode(draw(seed)) for key, seed in files.items()}
+        tree = {f"Training/glioma/{key}.png": value for key, value in data.items()}
+        folders[name] = write_tree(root / name, tree)
+    return folders
+
+
+@settings(deadline=None, max_examples=25)
+@given(contents, contents)
+def test_any_change_gives_the_tables_of_a_full_scan(
+    tmp_path_factory: pytest.TempPathFactory, old: Contents, new: Contents
+) -> None:
+    root = tmp_path_factory.mktemp("world")
+    before = take_inventory(NAMED, write_contents(root, old), workers=1)
+    folders = write_contents(root, new)
+    unchanged = {name for name in new if old.get(name) == new[name]}
+    found = take_inventory(NAMED, folders, workers=1, previous=before, unchanged=unchanged)
+    full = take_inventory(NAMED, folders, workers=2)
+    assert digest(vars(found)) == digest(vars(full))
+    for name, frame in vars(found).items():
+        pd.testing.assert_frame_equal(frame, getattr(full, name))
 
 
 def test_a_collection_without_a_folder_is_left_out(folders: dict[str, Path]) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.curation.patients import find_patients, merge_suffix, turn_box
+from pipeline.curation.patients import find_patients, merge_suffix
 from pipeline.errors import TableError
 
 
@@ -35,11 +35,52 @@ def test_box_follows_the_mirror(kit, slice_turned, copy_turned):
     assert list(box) == pytest.approx([1 - x if slice_turned != copy_turned else x, y, width, height])
 
 
-def test_box_turns_back():
-    box = (0.2, 0.3, 0.1, 0.4)
-    assert turn_box(box, True, True) == pytest.approx((0.8, 0.7, 0.1, 0.4))
-    assert turn_box(turn_box(box, True, True), True, True) == pytest.approx(box)
-    assert turn_box(None, True, False) is None
+def test_box_goes_from_the_slice_over_the_representative_to_the_copy(kit):
+    corpus = kit.Corpus()
+    own = corpus.add("1.jpg", patient="100", picture="p")
+    copy = corpus.add("copy.jpg", picture="p")
+    tables = corpus.tables()
+    ways = {own: [0.0, 1.0, 0.0, -1.0, 0.0, 1.0], copy: [-1.25, 0.0, 1.125, 0.0, 1.25, -0.125]}
+    pictures = tables.pictures.assign(transform=tables.pictures["image_id"].map(ways))
+    found = find_patients(pictures, tables.images, tables.records, kit.collections).set_index("image_id")
+    x, y, width, height = kit.box
+    # The slice is the representative turned by 90°, so (x, y) there is (1 − y, x) in the representative.
+    expected = (-1.25 * (1 - y) + 1.125, 1.25 * x - 0.125, 1.25 * height, 1.25 * width)
+    assert list(found.loc[copy, ["box_x", "box_y", "box_w", "box_h"]]) == pytest.approx(expected)
+    assert list(found.loc[own, ["box_x", "box_y", "box_w", "box_h"]]) == pytest.approx(kit.box)
+
+
+def test_a_tumour_that_was_cropped_away_leaves_the_patient_and_no_box(kit):
+    corpus = kit.Corpus()
+    own = corpus.add("1.jpg", patient="100", picture="p")
+    copy = corpus.add("copy.jpg", picture="p")
+    tables = corpus.tables()
+    ways = {own: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], copy: [2.0, 0.0, -1.0, 0.0, 2.0, -1.0]}
+    pictures = tables.pictures.assign(transform=tables.pictures["image_id"].map(ways))
+    found = find_patients(pictures, tables.images, tables.records, kit.collections).set_index("image_id")
+    assert found.at[copy, "patient_id"] == "reference:100"
+    assert found.loc[copy, ["box_x", "box_y", "box_w", "box_h"]].isna().all()
+
+
+def test_a_transform_that_cannot_be_undone_is_refused(kit):
+    corpus = kit.Corpus()
+    corpus.add("1.jpg", patient="100", picture="p")
+    corpus.add("copy.jpg", picture="p")
+    tables = corpus.tables()
+    pictures = tables.pictures.assign(transform=[[0.0] * 6] * len(tables.pictures))
+    with pytest.raises(TableError, match="squeezes a picture to a line"):
+        find_patients(pictures, tables.images, tables.records, kit.collections)
+
+
+def test_records_that_describe_the_same_bytes_make_one_patient(kit):
+    corpus = kit.Corpus()
+    shared = kit.name_image("shared")
+    twin = [corpus.add(f"{k}.jpg", patient=f"{k}", md5=shared) for k in (7, 8)]
+    others = [corpus.add(f"more-{k}.jpg", patient=f"{k}") for k in (7, 8, 9)]
+    tables = corpus.tables()
+    found = patients_of(tables)
+    assert list(found.loc[[twin[0], *others], "patient_id"]) == ["reference:7"] * 3 + ["reference:9"]
+    assert tables.groups["group_id"].nunique() == 2
 
 
 @pytest.mark.parametrize(
@@ -84,8 +125,7 @@ def test_slice_without_patient_or_box_still_gives_its_label(kit):
     assert row[["patient_id", "box_x", "box_h"]].isna().all()
 
 
-def test_row_order_changes_nothing(kit, corpus):
-    tables = corpus.tables()
+def test_row_order_changes_nothing(kit, tables):
     shuffled = (
         frame.sample(frac=1, random_state=3) for frame in (tables.pictures, tables.images, tables.records)
     )
@@ -94,8 +134,7 @@ def test_row_order_changes_nothing(kit, corpus):
 
 
 @pytest.mark.parametrize("column", ["path", "collection"])
-def test_refuses_a_record_without_image(kit, corpus, column):
-    tables = corpus.tables()
+def test_refuses_a_record_without_image(kit, tables, column):
     records = tables.records.copy()
     records.loc[0, column] = "elsewhere"
     with pytest.raises(TableError, match="belongs to no image of a known collection"):

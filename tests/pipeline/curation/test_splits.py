@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.curation.conflicts import list_conflicts
 from pipeline.curation.gate import enforce_gate, inspect_split
 from pipeline.curation.splits import apportion, split_patient, split_published, split_stratified
 from pipeline.errors import GateError
@@ -18,7 +19,7 @@ def by_image(split):
 
 
 def split_of(tables, **options):
-    return split_patient(tables.images, tables.patients, tables.groups, **options)
+    return split_patient(tables.images, tables.patients, tables.groups, pictures=tables.pictures, **options)
 
 
 @given(count=st.integers(0, 500))
@@ -121,7 +122,8 @@ class TestPatient:
         shuffled = (
             frame.sample(frac=1, random_state=5) for frame in (tables.images, tables.patients, tables.groups)
         )
-        pd.testing.assert_frame_equal(split_patient(*shuffled), split)
+        pictures = tables.pictures.sample(frac=1, random_state=6)
+        pd.testing.assert_frame_equal(split_patient(*shuffled, pictures=pictures), split)
 
     def test_conflicting_labels_are_left_out_with_why(self, corpus):
         wrong = corpus.add("wrong", "meningioma", picture="glioma-0-0")
@@ -129,10 +131,26 @@ class TestPatient:
         pair = [corpus.add(f"pair{label}", label, picture="pair") for label in ("glioma", "pituitary")]
         split = by_image(split_of(corpus.tables()))
         assert set(split.loc[[wrong, unknown, *pair], "split"]) == {"left_out"}
-        assert split.at[wrong, "why"] == "label contradicts reference: meningioma here, glioma there"
+        told = "label contradicts reference: meningioma here, glioma there; set aside"
+        assert split.at[wrong, "why"] == told
         assert "different labels" in split.at[unknown, "why"]
-        assert split.at[pair[0], "why"].endswith("different labels: glioma, pituitary")
+        assert split.at[pair[0], "why"].endswith("no reference decides: glioma, pituitary")
         assert (split["split"] == "left_out").sum() == 4
+
+    def test_each_row_says_which_copy_of_which_picture_it_is(self, tables, split):
+        pictures = tables.pictures.set_index("image_id")["picture_id"]
+        assert (split["picture_id"].to_numpy() == pictures.reindex(split["image_id"]).to_numpy()).all()
+        for _, copies in split.groupby("picture_id"):
+            assert sorted(copies["copy_rank"]) == list(range(len(copies)))
+        slices = split[split["collection"] == "reference"]
+        assert (slices["copy_rank"] == 0).all()
+
+    def test_what_conflicts_sets_aside_is_left_out_for_its_rule(self, tables):
+        conflicts = list_conflicts(tables.images, tables.pictures, tables.patients)
+        chosen = tables.images["image_id"].iloc[0]
+        conflicts.loc[0] = [chosen, "a", "b", "copies", "glioma", ["glioma"], None, None, "by hand", True]
+        row = by_image(split_of(tables, conflicts=conflicts)).loc[chosen]
+        assert tuple(row[["split", "why"]]) == ("left_out", "by hand")
 
     @pytest.mark.parametrize("heads", [0, 2])
     def test_refuses_a_class_with_too_few_groups(self, kit, heads):

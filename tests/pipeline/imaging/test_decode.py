@@ -50,6 +50,32 @@ def animate(kind: str, **options: object) -> bytes:
     return encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
 
 
+def encode_dicom(values: np.ndarray) -> bytes:
+    """The least that is DICOM: pixels [height, width] uint8, explicit little endian."""
+
+    def element(group: int, number: int, kind: bytes, value: bytes) -> bytes:
+        tag = group.to_bytes(2, "little") + number.to_bytes(2, "little") + kind
+        length = len(value).to_bytes(4, "little") if kind in (b"OB", b"OW") else b""
+        return tag + (b"\0\0" + length if length else len(value).to_bytes(2, "little")) + value
+
+    def short(number: int, value: int) -> bytes:
+        return element(0x28, number, b"US", value.to_bytes(2, "little"))
+
+    height, width = values.shape
+    pixels = values.tobytes()
+    return b"".join(
+        [
+            b"\0" * 128 + b"DICM",
+            element(2, 0x10, b"UI", b"1.2.840.10008.1.2.1\0"),
+            short(2, 1),
+            element(0x28, 4, b"CS", b"MONOCHROME2 "),
+            *(short(number, side) for number, side in ((0x10, height), (0x11, width))),
+            *(short(number, bits) for number, bits in ((0x100, 8), (0x101, 8), (0x102, 7), (0x103, 0))),
+            element(0x7FE0, 0x10, b"OB", pixels + b"\0" * (len(pixels) % 2)),
+        ]
+    )
+
+
 def make_samples() -> dict[str, bytes]:
     grey, colour = Image.fromarray(GREY), Image.fromarray(np.dstack([GREY, GREY[::-1], 255 - GREY]))
     alpha = colour.copy()
@@ -72,6 +98,7 @@ def make_samples() -> dict[str, bytes]:
         "tiff float": encode(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
         "webp": encode(colour, "WEBP", lossless=True),
         "webp animated": animate("WEBP", lossless=True),
+        "dicom": encode_dicom(GREY),
         "mat": encode_matlab(GREY.astype(np.int16)),
         "mat gzip": encode_matlab(GREY.astype(np.int16), compression="gzip"),
     }
@@ -194,6 +221,57 @@ def test_floats_are_windowed_and_what_is_not_finite_is_black() -> None:
     assert (decoded.mode, decoded.pixels.tolist()) == ("F", [[0, 128, 255], [0, 0, 0]])
 
 
+# --- colour and quantisation ---
+
+
+def test_colour_is_the_mean_spread_of_red_green_and_blue() -> None:
+    pixels = np.array([[[10, 200, 30], [7, 7, 7]], [[0, 0, 255], [90, 80, 85]]], np.uint8)
+    assert decode_image(encode(Image.fromarray(pixels), "PNG")).colour == (190 + 0 + 255 + 10) / 4
+    assert decode_image(encode(Image.fromarray(pixels).quantize(4), "PNG")).colour > 0
+    assert decode_image(encode(Image.fromarray(pixels).convert("CMYK"), "TIFF")).colour > 0
+
+
+def test_what_is_grey_has_no_colour_however_it_is_stored() -> None:
+    grey = Image.fromarray(GREY)
+    stored = [grey, grey.convert("RGB"), grey.convert("RGBA"), grey.quantize(256), grey.convert("1")]
+    for image in stored:
+        decoded = decode_image(encode(image, "PNG"))
+        assert decoded.colour == 0
+        assert decoded.pixels.tolist() == np.asarray(image.convert("L")).tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    arrays.arrays(
+        np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)), elements=st.integers(0, 255)
+    )
+)
+def test_grey_is_pillows_whether_there_is_colour_or_not(pixels: np.ndarray) -> None:
+    for values in (pixels, np.repeat(pixels[..., :1], 3, axis=2)):
+        image = Image.fromarray(values)
+        decoded = decode_image(encode(image, "PNG"))
+        assert decoded.pixels.tolist() == np.asarray(image.convert("L")).tolist()
+        spread = values.max(axis=2).astype(int) - values.min(axis=2)
+        assert decoded.colour == pytest.approx(spread.mean(), abs=1e-6)
+
+
+def test_pictures_that_pillow_keeps_in_pieces_are_read_too() -> None:
+    image = Image.fromarray(np.add.outer(np.arange(2100), np.arange(2100)).astype(np.uint8)).convert("RGB")
+    decoded = decode_image(encode(image, "PNG", compress_level=1))
+    assert (decoded.pixels == np.asarray(image.convert("L"))).all()
+    assert decoded.colour == 0
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_the_luminance_table_is_summed(mode: str, quality: int) -> None:
+    data = encode(Image.fromarray(GREY).convert(mode), "JPEG", quality=quality)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = sum(image.quantization[0])
+    assert decode_image(data).jpeg == expected
+    assert decode_image(SAMPLES["png"]).jpeg is None
+
+
 # --- orientation ---
 
 TURNS = {
@@ -264,7 +342,7 @@ def test_no_bytes_are_empty() -> None:
 def test_other_files_are_no_images_and_the_detail_says_what_is_read(data: bytes) -> None:
     error = refuse(data)
     assert error.reason == "not_an_image"
-    assert "JPEG, PNG, GIF, BMP, TIFF, WEBP and MATLAB v7.3" in error.detail
+    assert "JPEG, PNG, GIF, BMP, TIFF, WEBP, DICOM and MATLAB v7.3" in error.detail
 
 
 LZW_BITS = 13 + 3 * 2 ** ((SAMPLES["gif"][10] & 7) + 1) + 10  # behind screen, palette and descriptor
@@ -472,6 +550,15 @@ def test_shrinking_averages_areas() -> None:
     assert resize_grey(board, 2).tolist() == [[0, 200], [100, 40]]
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 64))
     assert set(np.unique(resize_grey(stripes, 8))) <= {127, 128}
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.sampled_from([(4, 16), (8, 16), (4, 7)]))
+def test_the_short_cut_for_powers_of_two_is_a_level_off_at_most(seed: int, shape: tuple[int, int]) -> None:
+    times, size = shape
+    pixels = np.random.default_rng(seed).integers(0, 256, (size * times, size * times), np.uint8)
+    exact = pixels.reshape(size, times, size, times).mean(axis=(1, 3))
+    assert np.abs(resize_grey(pixels, size) - exact).max() < 1.5
 
 
 def test_a_side_that_shrinks_does_not_alias_where_the_other_grows() -> None:

@@ -38,7 +38,7 @@ def split(collection: tuple[pd.DataFrame, Path]) -> pd.DataFrame:
     rows, _ = collection
     parts = ["test"] * 8 + ["train", "train", "val", "left_out"]
     labels = [*LABELS, *LABELS, *LABELS[:3], None]
-    return rows.assign(label=labels, split=parts, why="drawn")
+    return rows.assign(label=labels, split=parts, why="drawn", picture_id=None, copy_rank=None)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.errors import SourceError
 from pipeline.labels import LABELS, TUMOURS
 from pipeline.phantoms import Key, Planted, read_key
+from pipeline.phantoms.hardening import HARD_STEPS
 from pipeline.phantoms.key import (
     contradicting_images,
     count_leaks,
@@ -108,7 +109,7 @@ def check_quirks(root: Path, key: Key) -> None:
     """Every kind of quirk that the phantoms promise."""
     assert key.collections == ["cheng_figshare", *KAGGLE]
     steps = {"original", "bytes", "re-encoded", "re-scaled", "mirrored", "re-brightened", "mask", "truncated"}
-    assert steps | {"litter"} == set(planted_copies(key))
+    assert steps | {"litter", "foreign", *HARD_STEPS} == set(planted_copies(key))
     wanted = {"empty", "truncated", "hidden", "not_an_image", "sidecar", "mask"}
     assert wanted == set(planted_quarantine(key)) <= set(QUARANTINE_REASONS)
     for name in ("masoudnickparvar", "sartajbhuvaji"):

@@ -1,6 +1,7 @@
 """Encodings and damage: each treatment does what it says, and the MATLAB file is one."""
 
 import io
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.phantoms.quirks import SIZES, Mode, Treatment, encode_file, turn_box
+from pipeline.phantoms.distortions import Distortion
+from pipeline.phantoms.quirks import SIZES, Mode, Treatment, encode_file, trace_box, trace_treatment
 from pipeline.phantoms.scanner import SIZE, Exposure, find_box
 
 
@@ -42,9 +44,20 @@ def test_mirroring_turns_pixels_and_box(exposure: Exposure) -> None:
     treatment = Treatment(mirror=True, format="PNG")
     shown = np.asarray(open_picture(encode_file(exposure, treatment)))
     assert np.array_equal(shown, exposure.pixels[:, ::-1])
-    box = turn_box(exposure.box, treatment)
-    assert box == pytest.approx(find_box(exposure.mask[:, ::-1]))
-    assert turn_box(None, treatment) is None
+    assert trace_box(exposure, treatment) == pytest.approx(find_box(exposure.mask[:, ::-1]))
+    assert trace_treatment(treatment) == (-1, 0, 1, 0, 1, 0)
+    nothing = replace(exposure, mask=np.zeros_like(exposure.mask), box=None)
+    assert trace_box(nothing, treatment) is None
+
+
+def test_distortion_comes_after_the_mirror_and_before_the_size(exposure: Exposure) -> None:
+    distortion = Distortion(turn=90, crop=(10, 0, 0, 20))
+    treatment = Treatment(mirror=True, distortion=distortion, size=(214, 204), format="PNG")
+    shown = np.asarray(open_picture(encode_file(exposure, treatment)))
+    wanted = np.rot90(exposure.pixels[:, ::-1])[:-20, 10:]
+    assert np.array_equal(shown, wanted)
+    moved = np.rot90(exposure.mask[:, ::-1])[:-20, 10:]
+    assert trace_box(exposure, treatment) == pytest.approx(find_box(moved))
 
 
 @pytest.mark.parametrize("size", SIZES)

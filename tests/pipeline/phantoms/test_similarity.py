@@ -1,4 +1,4 @@
-"""Copies look alike and neighbouring slices do not, by the measure that the search for pictures uses."""
+"""Plain copies look alike and neighbouring slices do not, by NCC of 64-pixel thumbnails; hard ones do not."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.imaging.decode import decode_image, resize_grey
 from pipeline.phantoms import Key, Planted, read_key
+from pipeline.phantoms.hardening import HARD_STEPS
 
 ACCEPT = 0.985
 
@@ -20,7 +21,8 @@ class Measured(NamedTuple):
 
 def measure(root: Path, key: Key) -> Measured:
     """Normalised correlation of all pairs of 64-pixel thumbnails, [n, n], in both orientations."""
-    images = list({file.md5: file for file in key.images()}.values())
+    plain = [file for file in key.images() if not file.foreign and not set(file.how) & set(HARD_STEPS)]
+    images = list({file.md5: file for file in plain}.values())
     thumbnails = np.stack(
         [
             resize_grey(decode_image((root / file.collection / file.path).read_bytes()).pixels, 64)
@@ -54,6 +56,23 @@ def check(measured: Measured) -> None:
     assert neighbours.sum() > 100
     assert best[neighbours].max() < ACCEPT
     assert best[(patient[:, None] != patient) & pairs].max() < ACCEPT
+
+
+def test_hard_copies_do_not_correlate(root: Path, key: Key) -> None:
+    """Of those that are moved, most lie below the threshold: that is what makes them hard."""
+    moved = {"rotated", "cropped", "bordered", "turned"}
+    scores = []
+    for file in key.images():
+        if moved & set(file.how):
+            source = next(one for one in key.images() if one.picture == file.picture and one.md5 != file.md5)
+            pair = [
+                decode_image((root / one.collection / one.path).read_bytes()).pixels for one in (source, file)
+            ]
+            rows = normalise(np.stack([resize_grey(pixels, 64) for pixels in pair]))
+            turned = normalise(np.stack([resize_grey(pixels[:, ::-1], 64) for pixels in pair]))
+            scores.append(max(rows[0] @ rows[1], rows[0] @ turned[1]))
+    assert len(scores) >= 15
+    assert np.mean(np.array(scores) < ACCEPT) > 0.9
 
 
 def test_copies_correlate_and_neighbours_do_not(root: Path, key: Key) -> None:

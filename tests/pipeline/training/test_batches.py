@@ -76,6 +76,25 @@ def test_rows_left_out_and_other_collections_stay_away(make_spec: MakeSpec, tmp_
     assert len(rows) == 40 and set(rows["collection"]) == {"toy"}
 
 
+def _say_copies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in pairs: every second one is a copy of the one before, in its split."""
+    pictures = [f"picture {index // 2}" for index in range(len(rows))]
+    ranks = pd.array([index % 2 for index in range(len(rows))], "Int64")
+    ordered = rows.sort_values(["split", "label", "image_id"], ignore_index=True)
+    return ordered.assign(picture_id=pictures, copy_rank=ranks)
+
+
+def test_one_copy_of_each_picture_is_trained_on_unless_the_recipe_takes_all(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    table = _rewrite(make_spec(), tmp_path, _say_copies)
+    rows = select_rows(make_spec(split=table))
+    assert len(rows) == 20 and (rows["copy_rank"] == 0).all()
+    assert not rows["picture_id"].duplicated().any()
+    everything = make_recipe(data={"copies": "all"})
+    assert len(select_rows(make_spec(split=table, recipe=everything))) == 40
+
+
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_an_empty_part_is_refused(make_spec: MakeSpec, tmp_path: Path, part: str) -> None:
     table = _rewrite(make_spec(), tmp_path, lambda rows: rows[rows["split"] != part])

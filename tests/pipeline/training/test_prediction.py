@@ -94,6 +94,20 @@ def test_variants_of_test_rows_are_predicted_and_others_left_aside(spec, tmp_pat
     assert set(found.loc[found["variant"] != "clean", "image_id"]) == set(known)
 
 
+def test_one_copy_of_each_picture_is_tested_unless_the_recipe_takes_all(spec, tmp_path):
+    rows = from_arrow("splits", pq.read_table(spec.split)).sort_values(["split", "image_id"])
+    pairs = rows.assign(
+        picture_id=[f"picture {index // 2}" for index in range(len(rows))],
+        copy_rank=pd.array([index % 2 for index in range(len(rows))], "Int64"),
+    )
+    pq.write_table(to_arrow("splits", pairs), tmp_path / "split.parquet")
+    assert predict_split(spec) == 8
+    first = pairs[(pairs["split"] == "test") & (pairs["copy_rank"] == 0)]
+    assert set(read(spec)["image_id"]) == set(first["image_id"])
+    everything = make_recipe(data={"copies": "all"})
+    assert predict_split(spec.model_copy(update={"recipe": everything})) == 16
+
+
 def test_no_test_row_is_an_error_that_names_the_collections(spec):
     other = make_recipe(data={"collections": ["elsewhere"]})
     with pytest.raises(TrainingError, match="no test image in elsewhere"):

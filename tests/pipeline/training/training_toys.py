@@ -46,6 +46,8 @@ def write_toy(folder: Path, *, train: int = 24, val: int = 16, shuffled: bool = 
                 "label": shown,
                 "split": "train" if index < train else "val",
                 "why": "toy",
+                "picture_id": None,
+                "copy_rank": None,
             }
         )
     table = folder / "split.parquet"

@@ -1,0 +1,157 @@
+"""The affine transform that takes one thumbnail to another: coarse to fine, with a cheap way out.
+
+The start that fits best goes through steps of ECC refinement (Evangelidis and Psarakis, PAMI 30(10), 2008) of
+locally normalised images, at 32, 64 and 128 pixels. A pair that stays unlike is given up on the way; 19 of 20
+candidates of the loose retrieval are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.curation.orientation import Transform
+from pipeline.curation.scores import (
+    LINEAR,
+    Likeness,
+    blur_image,
+    compare_aligned,
+    normalise_locally,
+    to_fractions,
+    to_pixels,
+)
+from pipeline.curation.thumbnails import SIDE, Floats, Pixels, Stack, halve
+
+
+@dataclass(frozen=True)
+class Step:
+    """One level: side, window of the local normalisation and blur in its pixels; least correlation to go on.
+
+    A blur after the normalisation widens what the refinement can catch: from 8° and 8 % of scale off, 99 %
+    of copies are caught at 32 pixels, 67 % without it.
+    """
+
+    side: int
+    sigma: float
+    blur: float
+    iterations: int
+    least: float
+
+
+STEPS = (
+    Step(32, 4.0, 1.0, 4, 0.70),
+    Step(64, 3.0, 0.0, 2, 0.50),  # of pairs of different pictures, half end here
+    Step(64, 3.0, 0.0, 4, 0.75),  # and nearly all others here; of copies, 99.9 % pass both
+    Step(SIDE, 4.0, 0.0, 3, 0.0),
+)
+SCALES = (0.5, 2.0)
+NO_MASK: Any = None
+KEPT_VIEWS = 10_000  # of 20 kB each
+LEAST_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """`transform` takes points of the first thumbnail to the second; `likeness` is measured under it."""
+
+    transform: Transform
+    likeness: Likeness
+
+
+class Views:
+    """One thumbnail, locally normalised at each level when first asked for; the finest is made each time."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+        self._levels: dict[tuple[int, float], Floats] = {}
+
+    def at(self, step: Step) -> Floats:
+        """Float32 [step.side, step.side]."""
+        key = (step.side, step.sigma)
+        found = self._levels.get(key)
+        if found is None:
+            image = self.pixels.astype(np.float32)
+            while image.shape[0] > step.side:
+                image = halve(image)
+            found = normalise_locally(image, step.sigma)
+            found = blur_image(found, step.blur) if step.blur else found
+            if step.side < SIDE:
+                self._levels[key] = found
+        return found
+
+
+class Gallery:
+    """Views of thumbnails, kept for the next pair as long as there is room."""
+
+    def __init__(self, pixels: Stack) -> None:
+        self._pixels = pixels
+        self._views: dict[int, Views] = {}
+
+    def view(self, row: int) -> Views:
+        """The views of one thumbnail; may be called from any thread."""
+        found = self._views.get(row)
+        if found is None:
+            if len(self._views) >= KEPT_VIEWS:
+                self._views = {}
+            found = self._views[row] = Views(self._pixels[np.array([row])][0])
+        return found
+
+
+def align_pair(first: Views, second: Views, starts: Sequence[Transform]) -> Alignment | None:
+    """Align two thumbnails from the best of several starts; None where they are not alike.
+
+    A pure function of the two thumbnails and the starts.
+    """
+    if not starts:
+        return None
+    fits = [_correlate(first, second, start) for start in starts]
+    transform = starts[fits.index(max(fits))]
+    for step in STEPS:
+        found = _refine(first, second, transform, step)
+        if found is None:
+            return None
+        transform = found
+    likeness = compare_aligned(first.pixels, second.pixels, transform)
+    if likeness is None or likeness.overlap < LEAST_OVERLAP:
+        return None
+    return Alignment(transform, likeness)
+
+
+def is_sane(transform: Transform) -> bool:
+    """Whether a transform neither shrinks below a half nor stretches beyond double, in any direction."""
+    stretch = np.linalg.svd(transform[:, :2], compute_uv=False)
+    return bool(SCALES[0] <= stretch[1] and stretch[0] <= SCALES[1])
+
+
+def _correlate(first: Views, second: Views, start: Transform) -> float:
+    """Likeness of the coarsest views before any refinement; −1 where they hardly overlap."""
+    step, size = STEPS[0], (STEPS[0].side, STEPS[0].side)
+    matrix = to_pixels(start, step.side)
+    covered = cv2.warpAffine(np.ones(size, np.float32), matrix, size, flags=LINEAR)
+    count = float(covered.sum())
+    if count < 0.2 * step.side**2:
+        return -1.0
+    one, other = first.at(step) * covered, cv2.warpAffine(second.at(step), matrix, size, flags=LINEAR)
+    one, other = one - covered * (one.sum() / count), other - covered * (other.sum() / count)
+    return round(float((one * other).sum() / np.sqrt((one * one).sum() * (other * other).sum() + 1e-9)), 6)
+
+
+def _refine(first: Views, second: Views, start: Transform, step: Step) -> Transform | None:
+    """One level's refinement; None where it diverges, or where the pair stays too unlike to go on."""
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, step.iterations, 1e-4)
+    try:
+        likeness, matrix = cv2.findTransformECC(
+            first.at(step),
+            second.at(step),
+            to_pixels(start, step.side),
+            cv2.MOTION_AFFINE,
+            criteria,
+            NO_MASK,
+            1,
+        )
+    except cv2.error:  # it says so when it diverges, or when the overlap holds nothing
+        return None
+    transform = to_fractions(np.asarray(matrix, np.float32), step.side)
+    return transform if round(float(likeness), 6) >= step.least and is_sane(transform) else None

@@ -1,0 +1,187 @@
+"""Which pairs of pictures are worth a closer look: loose, complete, and never a verdict.
+
+Two retrievals, both on the spectra of `pipeline.curation.spectra`:
+
+- `retrieve_alike`: all pairs that are nearly the same in one of eight orientations, for plain re-encodings;
+- `retrieve_candidates`: for each picture those most like it in any view: turned by 0° and ±10°, whole, cut to
+  the box of their content, and cropped on the sides where the asking picture itself may have been cut.
+
+Up to 20,000 pictures all pairs are looked at, in blocks. Beyond that `pipeline.curation.cells` says which:
+some 1 % of all pairs, and without the crops, whose views would multiply the index by sixteen.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.curation.cells import Cells, make_keys
+from pipeline.curation.orientation import INVERSES, ORIENTATIONS, turn_spectra
+from pipeline.curation.spectra import ANGLES, NORM, ORDER, Integers, Spectra, round_spectra
+from pipeline.curation.thumbnails import Floats
+from pipeline.curation.views import Bank, Queries, list_views
+
+ALIKE = 0.93  # least similarity of whole frames that may be re-encodings; 99.95 % of proven ones have it
+LOOSE = 0.62  # least similarity of a candidate for alignment
+NEAREST = 10  # candidates a picture by whole frames, and as many by boxes
+NEAREST_CUT = 30  # by boxes, for a picture that touches its rim on two sides or more
+NEAREST_FEW = 4  # by whole frames and by boxes, through the index
+EXHAUSTIVE = 20_000  # pictures, up to which all pairs are looked at
+BLOCK_ROWS = 512
+BLOCK_BANK = 4096
+
+Rows = npt.NDArray[np.intp]
+Found = tuple[Rows, Rows, Floats]
+"""Rows that ask, rows that were found, and their similarity in units of `NORM`²."""
+
+
+def retrieve_alike(spectra: Integers, fresh: npt.NDArray[np.bool_], *, workers: int = 1) -> Rows:
+    """Triples [m, 3]: two rows, the smaller first, and the orientation that makes the first like the second.
+
+    Each pair comes once, in the orientation in which it is most alike; ties go to the smaller orientation.
+
+    Args:
+        spectra: rounded spectra of whole frames, int16 [n, 2, k, k].
+        fresh: bool [n]; pairs of rows that are both not fresh are left out.
+        workers: threads; they change nothing.
+    """
+    order = np.concatenate([np.flatnonzero(fresh), np.flatnonzero(~fresh)])
+    sorted_spectra, count = spectra[order], int(fresh.sum())
+
+    def ask(group: tuple[Rows, Rows]) -> Rows:
+        """Rows, orientation and similarity; every row asks for the rows after it."""
+        asking, others = group
+        bank = sorted_spectra[others].reshape(len(others), -1).astype(np.float32).T
+        found = []
+        for orientation in range(ORIENTATIONS):
+            turned = turn_spectra(sorted_spectra[asking].astype(np.float32), orientation)
+            scores = turned.reshape(len(asking), -1) @ bank
+            rows, columns = np.nonzero(scores >= np.float32(ALIKE * NORM * NORM))
+            later = others[columns] > asking[rows]
+            rows, columns = rows[later], columns[later]
+            turns = np.full(len(rows), orientation)
+            found.append(np.stack([asking[rows], others[columns], turns, scores[rows, columns]], axis=1))
+        return np.concatenate(found).astype(np.intp)
+
+    groups = (
+        _group_all(count, len(order)) if len(order) <= EXHAUSTIVE else _group_cells(sorted_spectra, count)
+    )
+    with ThreadPoolExecutor(workers) as pool:
+        found = np.concatenate([np.empty((0, 4), np.intp), *pool.map(ask, groups)])
+    first, second = order[found[:, 0]], order[found[:, 1]]
+    turns = np.where(first > second, INVERSES[found[:, 2]], found[:, 2])
+    pairs = np.stack([np.minimum(first, second), np.maximum(first, second), turns], axis=1)
+    pairs = pairs[np.lexsort((turns, -found[:, 3], pairs[:, 1], pairs[:, 0]))]
+    return pairs[np.diff(pairs[:, :2], axis=0, prepend=-1).any(axis=1)]
+
+
+def retrieve_candidates(spectra: Spectra, *, workers: int = 1) -> Rows:
+    """Pairs [m, 2] of rows worth aligning, each once, the smaller row first, sorted.
+
+    Ties go to the smaller row; nothing depends on the number of workers.
+    """
+    search = _search_all if len(spectra.touches) <= EXHAUSTIVE else _search_cells
+    found = [np.stack(part[:2], axis=1) for part in search(spectra, workers)]
+    pairs = np.sort(np.concatenate([np.empty((0, 2), np.intp), *found]), axis=1)
+    return np.unique(pairs, axis=0)
+
+
+def _group_all(count: int, total: int) -> Iterator[tuple[Rows, Rows]]:
+    for start in range(0, count, BLOCK_ROWS):
+        yield np.arange(start, min(start + BLOCK_ROWS, count)), np.arange(start, total)
+
+
+def _group_cells(spectra: Integers, count: int) -> Iterator[tuple[Rows, Rows]]:
+    keys = make_keys(spectra)
+    yield from Cells(keys).pair_up(keys[:count])
+
+
+def _search_all(spectra: Spectra, workers: int) -> list[Found]:
+    """Every picture asks every other in all views."""
+    queries, count = Queries(spectra), len(spectra.touches)
+    blocks = [np.arange(start, min(start + BLOCK_ROWS, count)) for start in range(0, count, BLOCK_ROWS)]
+    whole, boxed = [], []
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, count, BLOCK_BANK):
+            bank = Bank(spectra, slice(start, start + BLOCK_BANK))
+            others = np.arange(start, start + len(bank))
+            for near in pool.map(_asker(queries, bank, others), blocks):
+                whole.append(near[0])
+                boxed.append(near[1])
+    sizes = np.where(queries.touches.sum(axis=1) >= 2, NEAREST_CUT, NEAREST)
+    return [_keep_nearest(whole, np.full(count, NEAREST)), _keep_nearest(boxed, sizes)]
+
+
+def _asker(queries: Queries, bank: Bank, others: Rows) -> Callable[[Rows], tuple[Found, Found]]:
+    def ask(rows: Rows) -> tuple[Found, Found]:
+        """The nearest of a bank for some rows: by whole frames, and by boxes."""
+        best = np.full((2, len(rows), len(bank)), -np.inf, np.float32)
+        for number, view in enumerate(list_views()):
+            shown = bank.spectra[number].T
+            kind = best[0 if view.cut is None else 1]
+            for orientation in range(ORIENTATIONS):
+                asking = queries.admit(view, orientation, rows)
+                scores = queries.ask(view, orientation, rows[asking]) @ shown
+                if len(asking) == len(rows):
+                    np.maximum(kind, scores, out=kind)
+                else:
+                    kind[asking] = np.maximum(kind[asking], scores)
+        return _pick(best[0], rows, others, NEAREST), _pick(best[1], rows, others, NEAREST_CUT)
+
+    return ask
+
+
+def _search_cells(spectra: Spectra, workers: int) -> list[Found]:
+    """Every picture asks the pictures in its nearest cells: whole frames, then boxes, at all angles."""
+    few = np.full(len(spectra.touches), NEAREST_FEW)
+    boxes = np.stack([_round_boxes(box) for box in spectra.box])
+    return [_keep_nearest(_search_bank(bank, workers), few) for bank in (spectra.full, boxes)]
+
+
+def _round_boxes(box: Integers) -> Integers:
+    parts = [box[start : start + BLOCK_BANK] for start in range(0, len(box), BLOCK_BANK)]
+    rounded = [round_spectra(part[..., :ORDER, :ORDER].astype(np.float32)).astype(np.int16) for part in parts]
+    return np.concatenate(rounded)
+
+
+def _search_bank(bank: Integers, workers: int) -> list[Found]:
+    """`bank` int16 [angles, n, 2, k, k]; its upright pictures ask."""
+    count, flat = bank.shape[1], bank.reshape(-1, *bank.shape[2:])
+    keys = make_keys(flat)
+
+    def ask(group: tuple[Rows, Rows]) -> Found:
+        asking, entries = group
+        shown = flat[entries].reshape(len(entries), -1).astype(np.float32).T
+        best = np.full((len(asking), len(entries)), -np.inf, np.float32)
+        for orientation in range(ORIENTATIONS):
+            turned = turn_spectra(flat[asking].astype(np.float32), orientation)
+            np.maximum(best, turned.reshape(len(asking), -1) @ shown, out=best)
+        return _pick(best, asking, entries % count, NEAREST_FEW * len(ANGLES))
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(ask, Cells(keys).pair_up(keys[:count])))
+
+
+def _pick(scores: Floats, rows: Rows, others: Rows, size: int) -> Found:
+    """Of similarities [rows, others] the `size` highest of each row, and all that tie with the last."""
+    scores = np.where(rows[:, None] == others, np.float32(-np.inf), scores)
+    place = max(0, scores.shape[1] - size)
+    least = np.maximum(np.partition(scores, place, axis=1)[:, [place]], np.float32(LOOSE * NORM * NORM))
+    row, column = np.nonzero(scores >= least)
+    return rows[row], others[column], scores[row, column]
+
+
+def _keep_nearest(parts: list[Found], sizes: Rows) -> Found:
+    """The nearest rows of each row, `sizes` of them; each counts once, with its best similarity."""
+    rows, others, scores = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    order = np.lexsort((-scores, others, rows))
+    rows, others, scores = rows[order], others[order], scores[order]
+    first = np.ones(len(rows), dtype=np.bool_)
+    first[1:] = (rows[1:] != rows[:-1]) | (others[1:] != others[:-1])
+    rows, others, scores = rows[first], others[first], scores[first]
+    order = np.lexsort((others, -scores, rows))
+    rows, others, scores = rows[order], others[order], scores[order]
+    ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = ranks < sizes[rows]
+    return rows[kept], others[kept], scores[kept]
