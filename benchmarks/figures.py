@@ -93,7 +93,7 @@ def compare_copies(real: Real, folder: Path, count: int) -> Measured:
 
 
 def compare_references(real: Real, scratch: Path) -> pd.DataFrame:
-    """Table `pairs` over the reference slices alone, so that no copy stands for a slice; kept in `scratch`."""
+    """Table `pairs` over the reference slices alone, so that no copy stands for one; kept in `scratch`."""
     ids = sorted(image_id for image_id, name in real.collections.items() if name == REFERENCE)
     path = scratch / f"references_{digest_json([ids, digest_code()])[:12]}.parquet"
     if not path.is_file():

@@ -49,8 +49,8 @@ def simulate_block(block: int) -> tuple[Pixels, list[tuple[int, int]]]:
     for start in range(0, plain, SLICES):
         stop = min(start + SLICES, plain)
         stack[start:stop] = _draw_patient(rng, stop - start)
-    for row in range(plain, BLOCK):
-        source = int(rng.integers(plain))
+    sources = rng.choice(plain, BLOCK - plain, replace=False)
+    for row, source in enumerate(sources.tolist(), plain):
         stack[row] = _draw_copy(stack[source], rng)
         copies.append((source, row))
     return stack, copies

@@ -5,6 +5,7 @@ of the code that made it, so that neither new images nor new code meet old table
 """
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,17 +24,6 @@ from pipeline.imaging.decode import decode_image, resize_grey
 from pipeline.tables import find_table
 
 THUMBNAIL_SIDE = 128
-SEARCH_MODULES = (
-    "alignment",
-    "orientation",
-    "pairs",
-    "reencodings",
-    "retrieval",
-    "scores",
-    "spectra",
-    "thumbnails",
-    "views",
-)
 Pixels = NDArray[np.uint8]
 
 
@@ -125,6 +115,12 @@ def make_images(ids: Sequence[str], collections: Sequence[str] = ()) -> pd.DataF
 
 
 def digest_code() -> str:
-    """Digest of the modules that the comparison consists of."""
+    """Digest of `pipeline.curation.pairs` and of all that it imports from its package."""
     root = Path(__file__).parents[1] / "pipeline" / "curation"
-    return digest_sources(root / f"{name}.py" for name in SEARCH_MODULES)
+    names, waiting = {"pairs"}, ["pairs"]
+    while waiting:
+        text = (root / f"{waiting.pop()}.py").read_text(encoding="utf-8")
+        new = set(re.findall(r"^from pipeline\.curation\.(\w+) import", text, re.MULTILINE)) - names
+        names |= new
+        waiting += sorted(new)
+    return digest_sources(root / f"{name}.py" for name in sorted(names))

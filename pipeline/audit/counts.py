@@ -136,10 +136,7 @@ def _count_twins(
 def _count_kinds(section: str, table: pd.DataFrame | None, images: pd.DataFrame) -> Iterator[Count]:
     if table is None:
         return
-    known = [*zip(images["collection"], images["image_id"], strict=True)]
-    # A foreign image that was set aside is no longer in `images`.
-    everything = {*known, *zip(table["collection"], table["image_id"], strict=True)}
-    totals = Counter(name for name, _ in everything) + Counter({ALL: len(everything)})
+    totals = Counter(images["collection"]) + Counter({ALL: len(images)})
     kinds = Counter(zip(table["collection"], table["kind"], strict=True))
     kinds += Counter((ALL, kind) for kind in table["kind"])
     for (name, kind), count in sorted(kinds.items()):

@@ -77,6 +77,8 @@ class Evidence:
 
     @cached_property
     def usable(self) -> pd.DataFrame:
-        """Table `images` without images that have no label or whose label is contradicted and set aside."""
-        aside = self.conflicts.loc[self.conflicts["set_aside"], "image_id"]
-        return self.images[self.images["label"].notna() & ~self.images["image_id"].isin(aside)]
+        """Table `images` without images that have no label, that are foreign, or whose label is contradicted."""
+        contradicted = self.conflicts.loc[self.conflicts["set_aside"], "image_id"]
+        foreign = self.foreign.loc[~self.foreign["kept"].astype(bool), "image_id"]
+        aside = self.images["image_id"].isin([*contradicted, *foreign])
+        return self.images[self.images["label"].notna() & ~aside]

@@ -1,4 +1,4 @@
-"""Borders of one bright grey, as pages and screens put around a picture: they become black, like a background."""
+"""Borders of one bright grey, as pages and screens put around a picture: made black, like a background."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ RIM = 1  # line inside a border that interpolation has mixed with it
 
 
 def blacken_borders(stack: Pixels) -> Pixels:
-    """Thumbnails uint8 [n, h, w], with bright borders of one grey made black; a new array where any has one."""
+    """Thumbnails uint8 [n, h, w] with bright borders of one grey made black; a copy where any has one."""
     rims = np.stack([stack[:, 0], stack[:, -1], stack[:, :, 0], stack[:, :, -1]], axis=1)
     plain = np.ptp(rims, axis=2) <= SPREAD
     framed = np.flatnonzero((plain & (rims.min(axis=2) > LEAST)).any(axis=1))

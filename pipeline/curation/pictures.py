@@ -5,8 +5,10 @@ The rules, in the order in which they bind:
 1. a pair that a person rejected is never in one picture: where a chain of proven pairs would bring it
    together, the weakest pair of the chain is cut;
 2. a pair that a person accepted is joined, whatever was measured;
-3. two slices of a reference collection are in one picture only where they are proven against each other, or
-   accepted: where a chain of copies would connect them, each image goes with its best score;
+3. two slices of a reference collection are in one picture only where one is a plain re-encoding of the
+   other, or where a person accepted them: their owner says that they are distinct, so that a slice stored
+   twice, once turned by some degrees, is for a person to judge. Where a chain of copies would connect two
+   slices, each image goes with its best score;
 4. every other proven pair is joined.
 """
 
@@ -45,6 +47,12 @@ class Edge:
     score: float
     worst: float | None
     evidence: str
+    decided: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a re-encoding, proven without alignment."""
+        return self.evidence in ("ncc", "lncc")
 
 
 def find_pictures(
@@ -160,13 +168,12 @@ def _list_edges(
         worst = None if pd.isna(pair["worst"]) else float(pair["worst"])
         evidence = "decision" if taken and pair["verdict"] != "copy" else pair["evidence"]
         transform = unflatten(pair["transform"])
-        edges.append(Edge(places[key[0]], places[key[1]], transform, float(pair["score"]), worst, evidence))
-    edges += [Edge(places[one], places[other], np.eye(2, 3), 0.0, None, "decision") for one, other in missing]
-    decided = {(places[one], places[other]) for one, other in accepted}
-    return sorted(
-        edges,
-        key=lambda edge: ((edge.first, edge.second) not in decided, -edge.score, edge.first, edge.second),
-    )
+        ends = places[key[0]], places[key[1]]
+        edges.append(Edge(*ends, transform, float(pair["score"]), worst, evidence, taken))
+    edges += [
+        Edge(places[one], places[other], np.eye(2, 3), 0.0, None, "decision", True) for one, other in missing
+    ]
+    return sorted(edges, key=lambda edge: (not edge.decided, -edge.score, edge.first, edge.second))
 
 
 def _span_pictures(
@@ -174,8 +181,8 @@ def _span_pictures(
 ) -> Neighbours:
     """Neighbours of each row in the best spanning forest that keeps apart what has to be.
 
-    Kruskal: in the order of `edges`, those between two reference slices and decided ones before all. An edge
-    is refused where it would join a rejected pair, or two trees that each hold a reference slice.
+    Kruskal: in the order of `edges`, decided ones and re-encodings between two reference slices before all.
+    An edge is refused where it would join a rejected pair, or two trees that each hold a reference slice.
     """
     parent = list(range(count))
     anchored = [row in slices for row in range(count)]
@@ -192,7 +199,7 @@ def _span_pictures(
         return row
 
     def is_direct(edge: Edge) -> bool:
-        return edge.evidence == "decision" or (edge.first in slices and edge.second in slices)
+        return edge.decided or (edge.plain and edge.first in slices and edge.second in slices)
 
     for direct in (True, False):
         for edge in (edge for edge in edges if is_direct(edge) == direct):

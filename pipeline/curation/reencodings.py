@@ -25,7 +25,7 @@ NCC_PROOF = 0.985
 LNCC_PROOF = 0.90
 ORDER = 10  # orders an axis of the spectra that retrieve
 SIGMA = 2.0  # pixels of 64
-BATCH = 1024
+BATCH = 4096  # pairs
 
 Rows = npt.NDArray[np.intp]
 

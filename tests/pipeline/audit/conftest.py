@@ -77,6 +77,7 @@ class Builder:
     shown: dict = field(default_factory=dict)  # image_id -> (picture, mirrored, patient)
     looks: list = field(default_factory=list)
     thumbnails: list = field(default_factory=list)
+    strange: list = field(default_factory=list)
 
     def add(
         self,
@@ -90,10 +91,11 @@ class Builder:
         patient=None,
         bytes_of=None,
         reason=None,
+        foreign=False,
     ):
         """A file; `bytes_of` gives it the bytes of another; returns its image_id."""
         image_id = name_image(bytes_of or f"{collection}/{path}")
-        decoded = reason in (None, "foreign")
+        decoded = reason is None
         size = {"reference": 512, "web_a": 224, "web_b": 256}[collection]
         self.files.append(
             (
@@ -115,8 +117,9 @@ class Builder:
                 (image_id, bright, 40.0, 0.0, 0.5, 1.0, 1858 if collection == "web_a" else None)
             )
             self.thumbnails.append((image_id, np.ascontiguousarray(pixels).tobytes()))
-            if reason is None:
-                self.shown[image_id] = (picture, mirrored, patient)
+            self.shown[image_id] = (picture, mirrored, patient)
+        if foreign:
+            self.strange.append((image_id, collection, path, "ct", "bright ring 0.9 > 0.5", False))
         return image_id
 
     def build(self):
@@ -128,10 +131,6 @@ class Builder:
         groups = cast("groups", form_groups(pictures, patients))
         aside = files[files["reason"].notna()]
         conflicts = self._conflicts(images, patients)
-        foreign = [
-            (row["md5"], row["collection"], row["path"], "ct", "bright ring 0.9 > 0.5", False)
-            for row in aside[aside["reason"] == "foreign"].to_dict("records")
-        ]
         pairs, review = self._pairs(images)
         splits = {
             name: self._split(name, files, images, groups, pictures)
@@ -151,7 +150,7 @@ class Builder:
         }  # fmt: skip
         return Evidence(
             files, cast("quarantine", aside[find_table("quarantine").names]), images, pictures, pairs, review,
-            patients, groups, conflicts, cast("foreign", foreign), cast("looks", self.looks),
+            patients, groups, conflicts, cast("foreign", self.strange), cast("looks", self.looks),
             cast("thumbnails", self.thumbnails), splits, cast("folds", folds), lock, COLLECTIONS,
         )  # fmt: skip
 
@@ -313,7 +312,7 @@ def fill():
     made.add("web_b", "contradicted.jpg", "pituitary", picture="glioma1-0")
     made.add("web_b", "broken <i>.jpg", "glioma", reason="truncated")
     made.add("web_b", "linked.jpg", "glioma", reason="link")
-    made.add("web_b", "ct.jpg", "no_tumor", reason="foreign")
+    made.add("web_b", "ct.jpg", "no_tumor", foreign=True)
     return made
 
 

@@ -136,7 +136,7 @@ def test_rendered_conflicts_and_foreign_images(evidence):
     assert "## Contradicted labels (images)" in text
     assert "## Not a brain MR slice (images)" in text
     totals = audit.set_index(["section", "subject"])["total"]
-    assert totals["foreign", "all"] == len(evidence.images) + 1  # it was set aside, so `images` lacks it
+    assert totals["foreign", "all"] == len(evidence.images)
 
 
 def test_report_without_published_tests(kit):

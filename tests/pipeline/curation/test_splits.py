@@ -142,8 +142,6 @@ class TestPatient:
         assert (split["picture_id"].to_numpy() == pictures.reindex(split["image_id"]).to_numpy()).all()
         for _, copies in split.groupby("picture_id"):
             assert sorted(copies["copy_rank"]) == list(range(len(copies)))
-        slices = split[split["collection"] == "reference"]
-        assert (slices["copy_rank"] == 0).all()
 
     def test_what_conflicts_sets_aside_is_left_out_for_its_rule(self, tables):
         conflicts = list_conflicts(tables.images, tables.pictures, tables.patients)

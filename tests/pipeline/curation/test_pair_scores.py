@@ -12,7 +12,14 @@ HEAD = paint_head(5)
 
 @pytest.mark.parametrize(
     "copy",
-    [adjust(HEAD, 0.4), adjust(HEAD, 1.0, 2.0), adjust(HEAD, 1.0, 0.6), blur(HEAD, 2.5), equalise(HEAD), reencode(HEAD)],
+    [
+        adjust(HEAD, 0.4),
+        adjust(HEAD, 1.0, 2.0),
+        adjust(HEAD, 1.0, 0.6),
+        blur(HEAD, 2.5),
+        equalise(HEAD),
+        reencode(HEAD),
+    ],
     ids=["dark", "gamma 2", "gamma 0.6", "blurred", "CLAHE", "re-encoded"],
 )
 def test_copies_score_high_in_every_block(copy):
@@ -27,7 +34,8 @@ def test_neighbour_under_the_same_skull_scores_low():
 
 def test_blur_does_not_lift_a_neighbour():
     sharp, soft = (
-        compare_aligned(shrink(HEAD), shrink(blur(paint_head(5, 1), sigma)), STILL).score for sigma in (0.3, 3)
+        compare_aligned(shrink(HEAD), shrink(blur(paint_head(5, 1), sigma)), STILL).score
+        for sigma in (0.3, 3)
     )
     assert soft < 0.85 and abs(soft - sharp) < 0.25
 
