@@ -173,7 +173,7 @@ _ALL = (
         Column("transform", "floats", "six numbers, as in `pictures`: from `first` to `second`"),
         Column("score", "float64", "similarity after the transform, −1 to 1"),
         Column("worst", "float64", "similarity of the worst block, where the pair was aligned", True),
-        Column("evidence", "string", "how it was compared: ncc, lncc, aligned, decision"),
+        Column("evidence", "string", "how it was compared: ncc, lncc, aligned, coarse (given up), decision"),
         Column("verdict", "string", "copy, review (grey band) or rejected"),
         Column("why", "string", "the rule that gave the verdict"),
     ),
@@ -306,7 +306,9 @@ _ALL = (
         "audit",
         "one counted fact about the data",
         ["section", "subject", "measure"],
-        Column("section", "string", "collections, quarantine, leaks, class leaks, conflicts, foreign or splits"),
+        Column(
+            "section", "string", "collections, quarantine, leaks, class leaks, conflicts, foreign, splits"
+        ),
         Column("subject", "string", "what was counted: a collection, a test set, a protocol"),
         Column("measure", "string", "the name of the count"),
         Column("value", "int64", "the count"),

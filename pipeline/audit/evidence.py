@@ -77,7 +77,7 @@ class Evidence:
 
     @cached_property
     def usable(self) -> pd.DataFrame:
-        """Table `images` without images that have no label, that are foreign, or whose label is contradicted."""
+        """Table `images` less those without a label, foreign ones, and those whose label is contradicted."""
         contradicted = self.conflicts.loc[self.conflicts["set_aside"], "image_id"]
         foreign = self.foreign.loc[~self.foreign["kept"].astype(bool), "image_id"]
         aside = self.images["image_id"].isin([*contradicted, *foreign])

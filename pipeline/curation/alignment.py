@@ -57,10 +57,17 @@ LEAST_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Alignment:
-    """`transform` takes points of the first thumbnail to the second; `likeness` is measured under it."""
+    """What came of a pair.
+
+    Attributes:
+        transform: takes points of the first thumbnail to the second.
+        fit: likeness at 64 pixels after the coarsest refinement, −1 to 1.
+        likeness: measured at 128 pixels under `transform`; None where the pair was given up.
+    """
 
     transform: Transform
-    likeness: Likeness
+    fit: float
+    likeness: Likeness | None
 
 
 class Views:
@@ -102,22 +109,23 @@ class Gallery:
         return found
 
 
-def align_pair(first: Views, second: Views, starts: Sequence[Transform]) -> Alignment | None:
-    """Align two thumbnails from the best of several starts; None where they are not alike.
+def align_pair(first: Views, second: Views, starts: Sequence[Transform]) -> Alignment:
+    """Align two thumbnails from the best of several starts, or give up where they stay unlike.
 
-    A pure function of the two thumbnails and the starts.
+    A pure function of the two thumbnails and the starts, of which there is one or more.
     """
-    transform = _choose_start(first, second, starts)
+    transform, fit = _choose_start(first, second, starts)
+    if fit < LEAST_FIT:
+        return Alignment(transform, fit, None)
     for step in STEPS[1:]:
-        if transform is None:
-            return None
-        transform = _refine(first, second, transform, step)
-    if transform is None:
-        return None
+        refined = _refine(first, second, transform, step)
+        if refined is None:
+            return Alignment(transform, fit, None)
+        transform = refined
     likeness = compare_aligned(first.pixels, second.pixels, transform)
-    if likeness is None or likeness.overlap < LEAST_OVERLAP:
-        return None
-    return Alignment(transform, likeness)
+    if likeness is not None and likeness.overlap < LEAST_OVERLAP:
+        likeness = None
+    return Alignment(transform, fit, likeness)
 
 
 def is_sane(transform: Transform) -> bool:
@@ -126,14 +134,17 @@ def is_sane(transform: Transform) -> bool:
     return bool(SCALES[0] <= stretch[1] and stretch[0] <= SCALES[1])
 
 
-def _choose_start(first: Views, second: Views, starts: Sequence[Transform]) -> Transform | None:
-    """The start that is most alike after the coarsest refinement; hopeless ones are not refined."""
+def _choose_start(first: Views, second: Views, starts: Sequence[Transform]) -> tuple[Transform, float]:
+    """The start that is most alike after the coarsest refinement, and how alike it is at 64 pixels.
+
+    Hopeless ones are not refined; where no refinement holds, the first start comes back with −1.
+    """
     fits = [_correlate(first, second, start, STEPS[0]) for start in starts]
     hopeful = [start for start, fit in zip(starts, fits, strict=True) if fit >= max(fits) - HOPEFUL]
     refined = [_refine(first, second, start, STEPS[0]) for start in hopeful]
     left = [transform for transform in refined if transform is not None]
     fits = [_correlate(first, second, transform, STEPS[1]) for transform in left]
-    return left[fits.index(max(fits))] if max(fits, default=-1.0) >= LEAST_FIT else None
+    return (left[fits.index(max(fits))], max(fits)) if left else (starts[0], -1.0)
 
 
 def _correlate(first: Views, second: Views, transform: Transform, step: Step) -> float:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.curation.spectra import Integers
 
 KEY_ORDER = 6  # orders an axis that a key holds
-PROBES = 6  # cells that a picture asks
+PROBES = 8  # cells that a picture asks
 SAMPLES = 32  # a cell, to learn its centre from
 ROUNDS = 5
 BLOCK = 4096

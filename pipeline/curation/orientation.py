@@ -55,10 +55,16 @@ def orient(orientation: int) -> Transform:
 
 def name_orientation(transform: Transform) -> tuple[bool, int]:
     """Mirrored or not, and degrees counter-clockwise (0, 90, 180, 270): the orientation nearest to it."""
-    linear = transform[:, :2]
-    fits = [float((orient(k)[:, :2] * linear).sum()) for k in range(ORIENTATIONS)]
-    best = int(np.argmax(np.round(fits, 9)))
-    return bool(best & 1), 90 * (best >> 1)
+    mirrored, turned = name_orientations(transform[None])
+    return bool(mirrored[0]), int(turned[0])
+
+
+def name_orientations(transforms: Transform) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """`name_orientation` of many, [n, 2, 3]: bool [n] and degrees [n]; ties go to the smaller orientation."""
+    upright = np.stack([orient(orientation)[:, :2] for orientation in range(ORIENTATIONS)])
+    fits = np.einsum("nij,kij->nk", transforms[:, :, :2], upright).round(9)
+    best = fits.argmax(axis=1)
+    return best % 2 == 1, 90 * (best // 2)
 
 
 def compose(after: Transform, before: Transform) -> Transform:

@@ -15,10 +15,10 @@ import pandas as pd
 
 from pipeline.curation.alignment import Alignment, Gallery, align_pair
 from pipeline.curation.borders import blacken_borders
-from pipeline.curation.orientation import Transform, flatten, name_orientation, orient
+from pipeline.curation.orientation import Transform, name_orientations, orient
 from pipeline.curation.reencodings import LNCC_PROOF, NCC_PROOF, find_reencodings
-from pipeline.curation.retrieval import retrieve_candidates
-from pipeline.curation.spectra import measure_spectra
+from pipeline.curation.retrieval import EXHAUSTIVE, retrieve_candidates
+from pipeline.curation.spectra import Spectra, measure_spectra
 from pipeline.curation.starts import find_starts
 from pipeline.curation.thumbnails import Stack, stack_thumbnails
 from pipeline.tables import find_table
@@ -28,6 +28,8 @@ REVIEW = 0.82
 WORST = 0.40
 BLANK_DEVIATION = 2.0  # grey levels; below it a thumbnail shows nothing that could be compared
 CHUNK = 64  # pairs
+ROUNDS = 3
+ALIGNED_AT_ONCE = 1_000_000  # pairs, for which starts are held in memory
 BLOCK = 1024  # thumbnails
 
 Rows = npt.NDArray[np.intp]
@@ -57,6 +59,9 @@ def compare_images(
     cropped, rotated and filtered copies. What is said of a pair depends on its two images alone. The same for
     any order of rows and any number of workers, and with `previous` the same as without.
 
+    Pairs that the alignment gave up early are kept too (evidence `coarse`, their score that of 64 pixels), so
+    that they need not be looked at again; beyond 20,000 clusters they are not.
+
     Args:
         thumbnails: table `thumbnails`, one row an image.
         workers: threads.
@@ -73,7 +78,7 @@ def compare_images(
     earlier = _read_previous(previous)
     judged = _judge_reencodings(names, pixels, earlier, set(known), workers)
     chosen = _choose_representatives(len(names), judged)
-    judged |= _judge_aligned(names, pixels, chosen, judged, earlier, workers)
+    judged |= _judge_aligned(names, pixels, chosen, earlier, workers)
     return _write_pairs(names, judged)
 
 
@@ -108,8 +113,8 @@ def _judge_reencodings(
     return judged
 
 
-def _choose_representatives(count: int, judged: Iterable[tuple[int, int]]) -> Rows:
-    """One row of each cluster of re-encodings: the one with the most proven pairs, the smallest of these."""
+def _choose_representatives(count: int, copies: Iterable[tuple[int, int]]) -> Rows:
+    """One row of each cluster of copies: the one with the most proven pairs, the smallest of these."""
     parent = list(range(count))
     degree = [0] * count
 
@@ -119,7 +124,7 @@ def _choose_representatives(count: int, judged: Iterable[tuple[int, int]]) -> Ro
             row = parent[row]
         return row
 
-    for first, second in judged:
+    for first, second in copies:
         degree[first] += 1
         degree[second] += 1
         one, other = root(first), root(second)
@@ -133,43 +138,61 @@ def _choose_representatives(count: int, judged: Iterable[tuple[int, int]]) -> Ro
 
 
 def _judge_aligned(
+    names: npt.NDArray[np.object_], pixels: Stack, chosen: Rows, earlier: dict[Key, _Judged], workers: int
+) -> dict[tuple[int, int], _Judged]:
+    """Align what the retrieval finds among the chosen rows.
+
+    Where many copies of one picture fill each other's candidates, others are found in the next round, in
+    which one of them stands for all that were joined.
+    """
+    if len(chosen) < 2:
+        return {}
+    spectra, left = measure_spectra(pixels.select(chosen), workers=workers), np.arange(len(chosen))
+    judged: dict[tuple[int, int], _Judged] = {}
+    for _ in range(ROUNDS):
+        near = left[retrieve_candidates(spectra.select(left), workers=workers)]
+        pairs = np.array([pair for pair in map(tuple, near) if pair not in judged], np.intp).reshape(-1, 2)
+        found = _judge_candidates(names[chosen], pixels.select(chosen), spectra, pairs, earlier, workers)
+        judged |= found
+        if not any(pair.verdict == "copy" for pair in found.values()):
+            break
+        copies = [pair for pair, what in judged.items() if what.verdict == "copy"]
+        left = _choose_representatives(len(chosen), copies)
+    kept = len(chosen) <= EXHAUSTIVE
+    return {
+        (int(chosen[one]), int(chosen[other])): what
+        for (one, other), what in judged.items()
+        if kept or what.evidence != "coarse"
+    }
+
+
+def _judge_candidates(
     names: npt.NDArray[np.object_],
     pixels: Stack,
-    chosen: Rows,
-    known: dict[tuple[int, int], _Judged],
+    spectra: Spectra,
+    pairs: Rows,
     earlier: dict[Key, _Judged],
     workers: int,
 ) -> dict[tuple[int, int], _Judged]:
-    """Align what the retrieval finds among the chosen rows."""
-    if len(chosen) < 2:
-        return {}
-    images = pixels.select(chosen)
-    spectra = measure_spectra(images, workers=workers)
-    near = retrieve_candidates(spectra, workers=workers)
-    judged = {}
-    fresh = []
-    for one, other in near:
-        pair = (int(chosen[one]), int(chosen[other]))
-        before = earlier.get((names[pair[0]], names[pair[1]]))
-        if before is not None and before.evidence == "aligned":
-            judged[pair] = before
-        elif pair not in known:
-            fresh.append((one, other))
-    candidates = np.array(fresh, dtype=np.intp).reshape(-1, 2)
-    starts = find_starts(spectra, candidates)
-    for (one, other), found in zip(candidates, _align_all(images, candidates, starts, workers), strict=True):
-        if found is not None:
-            judged[int(chosen[one]), int(chosen[other])] = _judge(found)
+    """What came of each pair of rows: taken over from before, or aligned."""
+    before = [earlier.get((names[one], names[other])) for one, other in pairs]
+    judged = {(int(one), int(other)): what for (one, other), what in zip(pairs, before, strict=True) if what}
+    fresh = pairs[np.array([what is None for what in before], dtype=np.bool_)]
+    for start in range(0, len(fresh), ALIGNED_AT_ONCE):
+        part = fresh[start : start + ALIGNED_AT_ONCE]
+        aligned = _align_all(pixels, part, find_starts(spectra, part), workers)
+        for (one, other), found in zip(part, aligned, strict=True):
+            judged[int(one), int(other)] = _judge(found)
     return judged
 
 
 def _align_all(
     pixels: Stack, pairs: Rows, starts: list[list[Transform]], workers: int
-) -> Iterator[Alignment | None]:
+) -> Iterator[Alignment]:
     """Align pairs of rows, in order."""
     gallery = Gallery(pixels)
 
-    def align(begin: int) -> list[Alignment | None]:
+    def align(begin: int) -> list[Alignment]:
         chunk = range(begin, min(begin + CHUNK, len(pairs)))
         rows = ((gallery.view(int(pairs[k, 0])), gallery.view(int(pairs[k, 1]))) for k in chunk)
         return [align_pair(one, other, starts[k]) for k, (one, other) in zip(chunk, rows, strict=True)]
@@ -180,6 +203,10 @@ def _align_all(
 
 
 def _judge(found: Alignment) -> _Judged:
+    if found.likeness is None:
+        return _Judged(
+            found.transform, found.fit, None, "coarse", "rejected", "given up: unlike at 64 pixels"
+        )
     score, worst = found.likeness.score, found.likeness.worst
     if score >= COPY and worst >= WORST:
         verdict, why = "copy", f"aligned LNCC is at least {COPY}, no block below {WORST}"
@@ -209,14 +236,19 @@ def _read_previous(previous: pd.DataFrame | None) -> dict[Key, _Judged]:
 
 
 def _write_pairs(names: npt.NDArray[np.object_], judged: dict[tuple[int, int], _Judged]) -> pd.DataFrame:
-    rows = []
-    for (first, second), pair in sorted(judged.items()):
-        mirrored, turned = name_orientation(pair.transform)
-        rows.append(
-            (
-                names[first], names[second], mirrored, turned, flatten(pair.transform), pair.score,
-                pair.worst, pair.evidence, pair.verdict, pair.why,
-            )
-        )  # fmt: skip
-    table = pd.DataFrame(rows, columns=find_table("pairs").names)
-    return table.astype({"worst": "float64", "score": "float64"})
+    keys = sorted(judged)
+    ends = np.array(keys, dtype=np.intp).reshape(-1, 2)
+    pairs = [judged[key] for key in keys]
+    transforms = np.array([pair.transform for pair in pairs]).reshape(-1, 2, 3).round(6) + 0.0
+    mirrored, turned = name_orientations(transforms)
+    columns = {
+        "first": names[ends[:, 0]],
+        "second": names[ends[:, 1]],
+        "mirrored": mirrored,
+        "turned": turned,
+        "transform": pd.Series(transforms.reshape(-1, 6).tolist(), dtype=object),
+        "score": np.array([pair.score for pair in pairs], dtype=np.float64),
+        "worst": np.array([pair.worst for pair in pairs], dtype=np.float64),
+    }
+    words = {name: [getattr(pair, name) for pair in pairs] for name in ("evidence", "verdict", "why")}
+    return pd.DataFrame(columns | words, columns=find_table("pairs").names)

@@ -30,6 +30,7 @@ NEAREST_FEW = 4  # by whole frames and by boxes, through the index
 EXHAUSTIVE = 20_000  # pictures, up to which all pairs are looked at
 BLOCK_ROWS = 512
 BLOCK_BANK = 4096
+HELD = 20_000_000  # finds of the index; beyond, all but the nearest are dropped
 
 Rows = npt.NDArray[np.intp]
 Found = tuple[Rows, Rows, Floats]
@@ -159,8 +160,14 @@ def _search_bank(bank: Integers, workers: int) -> list[Found]:
             np.maximum(best, turned.reshape(len(asking), -1) @ shown, out=best)
         return _pick(best, asking, entries % count, NEAREST_FEW * len(ANGLES))
 
+    found: list[Found] = []
+    few = np.full(count, NEAREST_FEW)
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(ask, Cells(keys).pair_up(keys[:count])))
+        for part in pool.map(ask, Cells(keys).pair_up(keys[:count])):
+            found.append(part)
+            if sum(len(rows) for rows, _, _ in found) > HELD:
+                found = [_keep_nearest(found, few)]
+    return found
 
 
 def _pick(scores: Floats, rows: Rows, others: Rows, size: int) -> Found:

@@ -39,6 +39,7 @@ TOUCH = 0.08  # of a side: so much content on the rim means that the picture may
 
 Windows = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int16]
+Rows = npt.NDArray[np.intp]
 T = TypeVar("T")
 
 
@@ -57,6 +58,10 @@ class Spectra:
     box: Integers
     windows: Windows
     touches: npt.NDArray[np.bool_]
+
+    def select(self, rows: Rows) -> "Spectra":
+        """Those of some pictures."""
+        return Spectra(self.full[:, rows], self.box[:, rows], self.windows[:, rows], self.touches[rows])
 
 
 def measure_spectra(pixels: Stack, *, workers: int = 1) -> Spectra:
