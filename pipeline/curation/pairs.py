@@ -1,8 +1,9 @@
 """Which images show the same picture, pair by pair: retrieved loosely, aligned, and judged on what both show.
 
-Thresholds are measured on the three real collections and on synthetic copies of their images; see
-`docs/` for histograms. `COPY`: of all aligned pairs of reference slices, all of which are different pictures,
-the most alike reaches 0.84; 99.5 % of synthetic copies reach 0.90.
+Thresholds are measured on three real collections and on 11,000 synthetic copies of their images. Of pairs of
+different reference slices, adjacent ones and re-scans among them, the most alike reaches 0.84, and 0.86 where
+one is a changed copy; 99 % of aligned copies reach 0.94, and hardly any lies between. `COPY` is in the gap.
+(Four pairs of reference slices reach 0.96: by eye they are one slice each, stored twice, once turned by 9°.)
 """
 
 from collections.abc import Collection, Iterable, Iterator
