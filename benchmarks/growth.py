@@ -66,7 +66,7 @@ def _draw_patient(rng: np.random.Generator, count: int) -> Pixels:
         share = np.float32(number / SLICES)
         coarse = ends[0] * (1 - share) + ends[1] * share
         finer = middle[0] * (1 - share) + middle[1] * share
-        texture = 36 * coarse + 18 * finer + 14 * _draw_field(rng, 28) + 8 * _draw_field(rng, 64)
+        texture = 36 * coarse + 18 * finer + 18 * _draw_field(rng, 28) + 10 * _draw_field(rng, 64)
         brain, skull = _draw_head(axes * (1 - 0.15 * share), place, thick)
         slices[number] = np.clip(brain * (90 + texture) + bone * skull, 0, 255)
     return slices
