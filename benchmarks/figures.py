@@ -89,7 +89,8 @@ def compare_copies(real: Real, folder: Path, count: int) -> Measured:
     pairs = compare_images(pd.concat([base, added], ignore_index=True), workers=os.cpu_count() or 1)
     pairs["origin_first"], pairs["origin_second"] = pairs["first"].map(origins), pairs["second"].map(origins)
     pairs["kind"] = pairs["first"].map(kinds).fillna(pairs["second"].map(kinds))
-    return Measured(pairs[pairs["kind"].notna()].reset_index(drop=True), pixels)
+    fine = pairs["kind"].notna() & (pairs["evidence"] != "coarse")
+    return Measured(pairs[fine].reset_index(drop=True), pixels)
 
 
 def compare_references(real: Real, scratch: Path) -> pd.DataFrame:
@@ -127,6 +128,7 @@ def find_negatives(pairs: pd.DataFrame, real: Real) -> pd.DataFrame:
     """Compared pairs of two reference slices, highest score first, with `kin`: one patient has both."""
     patients = real.patients
     both = pairs[pairs["first"].isin(patients) & pairs["second"].isin(patients)]
+    both = both[both["evidence"] != "coarse"]  # given up before a score on all that both show
     kin = both["first"].map(patients) == both["second"].map(patients)
     return both.assign(kin=kin).sort_values(["score", "first", "second"], ascending=[False, True, True])
 
