@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.curation.skull import Ring, measure_ring
-from pipeline.curation.textures import Texture, measure_texture
+from pipeline.curation.textures import Texture
 from pipeline.curation.thumbnails import open_thumbnails
 from pipeline.errors import TableError
 from pipeline.tables import find_table
@@ -57,11 +57,11 @@ Row = Mapping[Hashable, Any]
 
 @dataclass(frozen=True)
 class _Look:
-    """One image: its colour, its texture, and its ring, measured when it is asked for."""
+    """One image. Its rules ask for what is cheap first: hardly an image needs all statistics."""
 
     colour: float
     texture: Texture
-    ring: Callable[[], Ring]
+    pixels: Pixels
 
 
 def judge_looks(
@@ -108,7 +108,7 @@ def judge_pixels(pixels: Pixels, colour: float = 0.0) -> tuple[str, str] | None:
         pixels: uint8 [128, 128], grey.
         colour: mean over pixels of the spread of red, green and blue, 0 to 255.
     """
-    look = _Look(round(colour, 6), measure_texture(pixels), lambda: measure_ring(pixels))
+    look = _Look(round(colour, 6), Texture(pixels), pixels)
     for kind, rule in _RULES:
         detail = rule(look)
         if detail:
@@ -124,18 +124,18 @@ def _is_blank(look: _Look) -> str | None:
 
 
 def _is_noise(look: _Look) -> str | None:
-    coarse = look.texture.coarse
-    if coarse > NOISE_COARSENESS:
+    if look.texture.is_coarse(NOISE_COARSENESS):
         return None
+    coarse = look.texture.coarse
     return f"averaging 2 × 2 pixels leaves {coarse:.2f} of its contrast (at most {NOISE_COARSENESS})"
 
 
 def _is_screen(look: _Look) -> str | None:
-    lines, flat = look.texture.lines, look.texture.flat
-    if lines < SCREEN_LINES or flat < SCREEN_FLAT:
+    texture = look.texture
+    if texture.flat < SCREEN_FLAT or texture.lines < SCREEN_LINES:
         return None
     return (
-        f"{lines} straight edges (at least {SCREEN_LINES}) and {flat:.2f} of it even and not black "
+        f"{texture.lines} straight edges (at least {SCREEN_LINES}) and {texture.flat:.2f} of it even and not black "
         f"(at least {SCREEN_FLAT})"
     )
 
@@ -147,14 +147,14 @@ def _is_coloured(look: _Look) -> str | None:
 
 
 def _is_page(look: _Look) -> str | None:
-    light, border = look.texture.light, look.texture.border
-    if light < SCREEN_LIGHT or border < SCREEN_BORDER:
+    texture = look.texture
+    if texture.border < SCREEN_BORDER or texture.light < SCREEN_LIGHT:
         return None
-    return f"{light:.2f} of it even and light (at least {SCREEN_LIGHT}), to the rim"
+    return f"{texture.light:.2f} of it even and light (at least {SCREEN_LIGHT}), to the rim"
 
 
 def _is_ct(look: _Look) -> str | None:
-    ring = look.ring()
+    ring = measure_ring(look.pixels, look.texture.at_most, inside=CT_INSIDE, spread=CT_SPREAD)
     plateau = ring.rays >= CT_RAYS and ring.sharpness >= CT_SHARPNESS
     brain = ring.inside <= CT_INSIDE and ring.spread <= CT_SPREAD
     if not (plateau and brain and (ring.width >= CT_WIDTH or ring.beneath >= CT_BENEATH)):

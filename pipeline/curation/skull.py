@@ -4,13 +4,14 @@ In MR bone gives no signal. The bright ring of a T1 or T2 slice is the scalp's f
 brain: a ridge, not a plateau, and the dark bone lies between it and the brain.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.curation.textures import find_levels
+from pipeline.curation.textures import Counts, count_levels, find_levels, pick_levels
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -26,6 +27,7 @@ NARROWEST = 1.5  # pixels of 128: the thinnest skull that is told from a line
 BAND = 0.5  # of the median inside: darker is bone in MR
 SMALLEST_HEAD = 800  # pixels of 128 × 128
 LEAST_PLATEAU = 0.02  # of the pixels; 0.01 of them are as bright as the brightest level by its definition
+LEAST_LIT = 0.06  # of the pixels brighter than the ground: CT has 0.082 and more
 _REACH = 92  # pixels: half the diagonal of 128 × 128, rounded up
 
 
@@ -50,10 +52,21 @@ class Ring:
     spread: float = 0.0
 
 
-def measure_ring(pixels: Pixels) -> Ring:
-    """The bright ring of a thumbnail, uint8 [128, 128]; all zero where there is no head."""
-    (brightest,) = find_levels(pixels, (0.99,))
-    if np.count_nonzero(pixels >= PLATEAU * brightest) < LEAST_PLATEAU * pixels.size:
+def measure_ring(
+    pixels: Pixels,
+    at_most: Counts | None = None,
+    *,
+    inside: float = math.inf,
+    spread: float = math.inf,
+) -> Ring:
+    """The bright ring of a thumbnail, uint8 [128, 128]; all zero where there is no head, or no plateau.
+
+    Args:
+        pixels: the thumbnail.
+        at_most: its `count_levels`, where they are known.
+        inside, spread: a ring with more than that is not measured any further: all zero.
+    """
+    if not _may_be_plateau(count_levels(pixels) if at_most is None else at_most):
         return Ring()  # most images end here
     head = find_head(pixels)
     if head is None:
@@ -62,6 +75,8 @@ def measure_ring(pixels: Pixels) -> Ring:
     rays, step = _sample_rays(pixels, head)
     inner = rays[:, INSIDE:]
     low, median, high = np.percentile(inner, [10, 50, 90])
+    if round(float(median / top), 6) > inside or round(float((high - low) / top), 6) > spread:
+        return Ring()
     run, _ = _find_runs(rays[:, :SHELL] >= PLATEAU * top)
     foot, end = _find_runs(rays[:, :SHELL] >= FOOT * top)
     plateau, base = run * step, foot * step
@@ -77,10 +92,26 @@ def measure_ring(pixels: Pixels) -> Ring:
     )
 
 
+def _may_be_plateau(at_most: Counts) -> bool:
+    """Whether enough of the pixels are nearly as bright as the brightest."""
+    total = int(at_most[-1])
+    (brightest,) = pick_levels(at_most, (0.99,))
+    bright, lit = (
+        total - int(at_most[math.ceil(level) - 1]) if level > 0 else total
+        for level in (PLATEAU * brightest, _find_ground(brightest))
+    )
+    return bright >= max(LEAST_PLATEAU * total, LEAST_LIT * lit)
+
+
+def _find_ground(brightest: int) -> float:
+    """The level that a head is brighter than."""
+    return max(20.0, 0.18 * brightest)
+
+
 def find_head(pixels: Pixels) -> Pixels | None:
     """The largest bright region with its holes filled, uint8 [128, 128] of 0 and 1; None if too small."""
     smooth = cv2.GaussianBlur(pixels, (0, 0), 1.0)
-    threshold = max(20.0, 0.18 * find_levels(smooth.astype(np.uint8), (0.99,))[0])
+    threshold = _find_ground(*find_levels(smooth.astype(np.uint8), (0.99,)))
     bright = (smooth > threshold).astype(np.uint8)
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(bright)
     if count < 2:
@@ -97,8 +128,8 @@ def _sample_rays(pixels: Pixels, head: Pixels) -> tuple[Floats, Floats]:
     """Levels [rays, steps] from the head's outline inwards, and the length of each ray's step, pixels."""
     angles = np.arange(RAYS, dtype=np.float32)[:, None] * np.float32(2 * np.pi / RAYS)
     across, down = np.cos(angles), np.sin(angles)
-    rows, columns = np.nonzero(head)
-    x, y = np.float32(columns.mean()), np.float32(rows.mean())
+    moments = cv2.moments(head, binaryImage=True)
+    x, y = (np.float32(moments[along] / moments["m00"]) for along in ("m10", "m01"))
     far = np.arange(1, _REACH + 1, dtype=np.float32)[None]
     inside = cv2.remap(head, x + across * far, y + down * far, cv2.INTER_NEAREST) > 0
     length = np.where(inside.any(axis=1), _REACH - inside[:, ::-1].argmax(axis=1), 0).astype(np.float32)

@@ -1,15 +1,17 @@
 """Statistics of thumbnails: known values on made pictures, whatever the frame."""
 
+import cv2
 import numpy as np
 import pytest
 
 from pipeline.curation.textures import (
     FLAT_DARK,
     LINE_LENGTH,
+    Texture,
+    bound_coarseness,
     count_lines,
     find_levels,
     measure_coarseness,
-    measure_texture,
 )
 from pipeline.imaging.decode import resize_grey
 
@@ -45,7 +47,7 @@ def test_a_slanted_edge_is_no_line():
 
 
 def test_even_areas_are_counted_by_their_level():
-    dark, grey, light = (measure_texture(np.full((128, 128), level, np.uint8)) for level in (5, 100, 240))
+    dark, grey, light = (Texture(np.full((128, 128), level, np.uint8)) for level in (5, 100, 240))
     assert (dark.flat, grey.flat, light.flat) == (0.0, 1.0, 1.0)
     assert (dark.light, grey.light, light.light) == (0.0, 0.0, 1.0)
     assert (dark.border, grey.border, light.border) == (0.0, 1.0, 1.0)
@@ -55,7 +57,7 @@ def test_even_areas_are_counted_by_their_level():
 def test_a_white_frame_is_no_light_area():
     framed = np.full((128, 128), 255, np.uint8)
     framed[12:-12, 12:-12] = GRADIENT[12:-12, 12:-12]
-    assert measure_texture(framed).light == 0.0
+    assert Texture(framed).light == 0.0
 
 
 def test_a_frame_does_not_hide_noise_nor_make_it():
@@ -63,9 +65,19 @@ def test_a_frame_does_not_hide_noise_nor_make_it():
     noise = rng.integers(0, 256, (128, 128)).astype(np.uint8)
     thin = GRADIENT.copy()
     thin[:4] = thin[-4:] = thin[:, :4] = thin[:, -4:] = 255
-    assert measure_texture(noise).coarse < 0.62 < measure_texture(thin).coarse
+    assert Texture(noise).coarse < 0.62 < Texture(thin).coarse
 
 
 def test_levels_are_percentiles():
     assert find_levels(GRADIENT, (0.01, 0.5, 0.99)) == [1, 63, 126]
-    assert measure_texture(GRADIENT).extent == 125.0
+    assert Texture(GRADIENT).extent == 125.0
+
+
+@pytest.mark.parametrize("contrast", [1, 3, 40])
+def test_the_quick_bound_lies_below_the_coarseness_and_decides_alike(contrast):
+    rng = np.random.default_rng(contrast)
+    for smooth in (0.3, 0.6, 1.0, 3.0):
+        drawn = cv2.GaussianBlur(rng.normal(0, 1, (128, 128)), (0, 0), smooth)
+        pixels = np.clip(120 + contrast * drawn / drawn.std(), 0, 255).astype(np.uint8)
+        assert bound_coarseness(pixels) <= measure_coarseness(pixels)
+        assert Texture(pixels).is_coarse(0.62) == (Texture(pixels).coarse > 0.62)
