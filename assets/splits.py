@@ -112,7 +112,7 @@ def make_split(protocol: str, lake: Lake, raw_store: RawStore) -> "pd.DataFrame"
 def _make_guarded(
     protocol: str, tables: "list[pd.DataFrame]", lake: Lake, known: dict[str, Any]
 ) -> "pd.DataFrame":
-    from pipeline.curation.external import explain_external, refuse_external
+    from pipeline.curation.external import explain_external
     from pipeline.curation.folds import split_fold
 
     looks = lake.read("looks")
@@ -123,10 +123,10 @@ def _make_guarded(
     collection = collection_of(protocol)
     assert collection is not None
     found = explain_external(collection, *tables, looks=looks, **known)
-    if found.split is not None:
-        return found.split
     # That a collection cannot be tested on is a finding, not a failure of the graph: training is refused.
-    return refuse_external(*tables, reason=found.refusal or "", looks=looks, **known)
+    split = found.refused if found.split is None else found.split
+    assert split is not None
+    return split
 
 
 def _read_evidence(lake: Lake, raw_store: RawStore) -> dict[str, Any]:

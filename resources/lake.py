@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+PARSED_TABLES = 32
+PARSED_BYTES = 1 << 20
+"""Of a Parquet file: a larger table is parsed each time that it is read."""
+_PARSED: "dict[str, pd.DataFrame]" = {}
+
+
 class Manifest(BaseModel):
     """What a table was made from and what it holds; its presence means that the table is complete."""
 
@@ -123,7 +129,32 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"table {name!r} ({self.path(name)}) was changed or damaged after it was written; "
                 "materialise its asset again"
             )
-        return from_arrow(name, pq.read_table(pa.BufferReader(data)))
+        # The bytes are read and checked each time; what they say is parsed once for many readers. Frames share
+        # columns until one is written to (pandas copies then), so that none sees what another does.
+        kept = _PARSED.get(expected)
+        if kept is None:
+            kept = from_arrow(name, pq.read_table(pa.BufferReader(data)))
+            if len(data) <= PARSED_BYTES:
+                _keep(expected, kept)
+        return kept.copy(deep=False)
+
+    def pick(self, name: str, image_ids: "Iterable[str]") -> "pd.DataFrame":
+        """The rows of some images of a large table; only their cells become Python's.
+
+        Raises:
+            TableError: it is missing, incomplete, damaged, or has another schema than declared.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        if digest_file(self.path(name)) != self.digest(name):
+            raise TableError(f"table {name!r} ({self.path(name)}) was changed; materialise its asset again")
+        wanted, parts = pa.array(sorted(set(image_ids)), pa.string()), []
+        with pq.ParquetFile(self.path(name), memory_map=True) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                parts.append(batch.filter(pc.is_in(batch.column("image_id"), wanted)))
+            return from_arrow(name, pa.Table.from_batches(parts, file.schema_arrow))
 
     def read_parts(self, name: str) -> Iterator["pd.DataFrame"]:
         """A large table part by part, in key order, in bounded memory; its digest is checked first.
@@ -198,6 +229,13 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             self.manifest_path(name).unlink(missing_ok=True)
         write_text(self.manifest_path(name), json.dumps(found.model_dump(), indent=2) + "\n")
         return found
+
+
+def _keep(digest: str, frame: "pd.DataFrame") -> None:
+    """Keep a parsed table; the longest kept one goes where there are too many."""
+    while len(_PARSED) >= PARSED_TABLES:
+        _PARSED.pop(next(iter(_PARSED)))
+    _PARSED[digest] = frame
 
 
 def _in_order(name: str, frames: Iterable["pd.DataFrame"]) -> Iterator["pa.Table"]:

@@ -18,7 +18,7 @@ from pipeline.audit.report import FACTS, REPORT, render_report
 from pipeline.digests import digest_file
 from pipeline.errors import FalxError, SourceError
 from pipeline.protocols import split_table
-from pipeline.tables import arrow_schema, find_table, to_arrow
+from pipeline.tables import arrow_schema, find_table, list_rows, to_arrow
 
 EVERYTHING = (
     "files", "quarantine", "images", "pictures", "pairs", "patients", "groups", "conflicts", "foreign",
@@ -174,7 +174,7 @@ def _copy_originals(folder: Path, files: pd.DataFrame, free: set[str], folders: 
     members = files[
         files["reason"].isna() & files["md5"].isin(free) & files["collection"].isin(list(folders))
     ]
-    for row in members.sort_values(["collection", "path"]).to_dict("records"):
+    for row in list_rows(members.sort_values(["collection", "path"])):
         source = folders[row["collection"]] / PurePosixPath(row["path"])
         try:
             data = source.read_bytes()

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.audit.markup import Html, escape, tag
+from pipeline.tables import map_cells
 
 TILE = 96
 GAP = 2
@@ -29,12 +30,8 @@ class Gallery:
     """
 
     def __init__(self, thumbnails: pd.DataFrame, pictures: pd.DataFrame) -> None:
-        self._bytes: Mapping[str, bytes] = dict(
-            zip(thumbnails["image_id"], thumbnails["pixels"], strict=True)
-        )
-        self._transforms: Mapping[str, Transform] = dict(
-            zip(pictures["image_id"], pictures["transform"], strict=True)
-        )
+        self._bytes: Mapping[str, bytes] = map_cells(thumbnails, "image_id", "pixels")
+        self._transforms: Mapping[str, Transform] = map_cells(pictures, "image_id", "transform")
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self._bytes

@@ -12,6 +12,7 @@ from pipeline.audit.shortcuts import measure_shortcuts
 from pipeline.audit.twins import TWINS, WHOSE, find_twins, published_tests
 from pipeline.labels import LABELS
 from pipeline.schemas import QUARANTINE_REASONS
+from pipeline.tables import list_rows, map_cells
 
 SAFETY = ("patient", "picture", "image")
 DISCLAIMERS = (
@@ -67,7 +68,7 @@ def list_contradictions(evidence: Evidence) -> list[Conflict]:
     """Every file of every image with a contradicted label, by collection and path."""
     conflicts = evidence.conflicts.drop(columns=["collection", "path", "label"])
     files = evidence.members[["collection", "path", "image_id", "label", "picture_id"]]
-    rows = files.merge(conflicts, on="image_id").sort_values(["collection", "path"]).to_dict("records")
+    rows = list_rows(files.merge(conflicts, on="image_id").sort_values(["collection", "path"]))
     witnesses = _Witnesses(evidence)
     return [
         Conflict(
@@ -93,7 +94,7 @@ class _Witnesses:
     def __init__(self, evidence: Evidence) -> None:
         patients = evidence.patients
         told = patients[patients["reference_id"].notna()]
-        self.references = dict(zip(told["image_id"], told["reference_id"], strict=True))
+        self.references = map_cells(told, "image_id", "reference_id")
         self.copies: dict[str, list[tuple[str, str | None]]] = {}
         columns = (evidence.members[name] for name in ("picture_id", "image_id", "label"))
         for picture, image_id, label in sorted(zip(*columns, strict=True), key=str):
@@ -146,7 +147,7 @@ def _count_aside(evidence: Evidence) -> list[Aside]:
 
 
 def _list_foreign(evidence: Evidence) -> list[Foreign]:
-    rows = evidence.foreign.sort_values(["kind", "collection", "path"]).to_dict("records")
+    rows = list_rows(evidence.foreign.sort_values(["kind", "collection", "path"]))
     return [Foreign.model_validate({str(key): value for key, value in row.items()}) for row in rows]
 
 

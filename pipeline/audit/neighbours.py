@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Bin, Comparison, Pair, Scores
+from pipeline.tables import list_rows, map_cells
 
 BIN_WIDTH = 0.01
 LOWEST = 0.30  # scores below are far from any decision; they are counted in the first bin
@@ -25,7 +26,7 @@ def measure_comparison(evidence: Evidence) -> Comparison:
     """
     pairs, images = evidence.pairs, evidence.images
     home = dict(zip(images["image_id"], images["collection"] + "/" + images["path"], strict=True))
-    labels = dict(zip(images["image_id"], images["label"], strict=True))
+    labels = map_cells(images, "image_id", "label")
     ways = sorted(set(pairs["evidence"]) - {DECISION}, key=lambda way: (way != ALIGNED, way))
     return Comparison(
         pairs=len(pairs),
@@ -48,8 +49,8 @@ def _measure_scores(
         histogram=_bin_scores(pairs),
         lowest_copy=float(copies["score"].iloc[0]) if len(copies) else None,
         highest_rejected=float(rejected["score"].iloc[0]) if len(rejected) else None,
-        nearest_copies=[_describe(row, home, labels) for row in copies.head(NEAREST).to_dict("records")],
-        nearest_rejected=[_describe(row, home, labels) for row in rejected.head(NEAREST).to_dict("records")],
+        nearest_copies=[_describe(row, home, labels) for row in list_rows(copies.head(NEAREST))],
+        nearest_rejected=[_describe(row, home, labels) for row in list_rows(rejected.head(NEAREST))],
     )
 
 
@@ -111,7 +112,7 @@ def _list_review(evidence: Evidence) -> list[Pair]:
             why=_text(row["why"]) or "",
             decision=_text(row["decision"]),
         )
-        for row in known.sort_values(["score", *keys], ascending=[False, True, True]).to_dict("records")
+        for row in list_rows(known.sort_values(["score", *keys], ascending=[False, True, True]))
     ]
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from pipeline.tables import list_rows
+
 Twin = Literal["byte_identical", "same_picture", "turned", "same_patient", "none"]
 TWINS: tuple[Twin, ...] = get_args(Twin)
 """From the strongest evidence to none; each test file is counted once, under the first that holds."""
@@ -53,7 +55,7 @@ def list_members(images: pd.DataFrame, pictures: pd.DataFrame, patients: pd.Data
             _text(member["published_split"]), row["picture_id"], bool(row["mirrored"]), int(row["turned"]),
             _text(row["patient_id"]),
         )
-        for row in known.to_dict("records")
+        for row in list_rows(known)
         for member in row["members"]
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(MEMBER_COLUMNS)).astype(
@@ -80,8 +82,8 @@ def find_twins(members: pd.DataFrame, collection: str, whose: Whose) -> pd.DataF
     training = ordered[ordered["published_split"] == "train"]
     own = training["collection"] == collection
     training = training[own] if whose == "own" else pd.concat([training[own], training[~own]])
-    seen = _Seen(training.to_dict("records"))
-    rows = [_judge(row, seen) for row in tests.to_dict("records")]
+    seen = _Seen(list_rows(training))
+    rows = [_judge(row, seen) for row in list_rows(tests)]
     return pd.DataFrame(rows, columns=list(TWIN_COLUMNS))
 
 

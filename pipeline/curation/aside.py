@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.tables import from_arrow, to_arrow
+from pipeline.tables import from_arrow, list_rows, to_arrow
 
 
 def set_aside(scan: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
@@ -32,6 +32,6 @@ def keep_members(records: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
 def _list_removed(decisions: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return {
         row["first"]: ("removed", f"{row['who']}: {row['why']}")
-        for row in decisions.to_dict("records")
+        for row in list_rows(decisions)
         if row["action"] == "remove"
     }

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.errors import TableError
-from pipeline.tables import find_table
+from pipeline.tables import find_table, list_rows
 
 UNDECIDED = "and no reference decides"
 
@@ -112,4 +112,5 @@ def _join_tables(images: pd.DataFrame, pictures: pd.DataFrame, patients: pd.Data
     joined = images.merge(pictures[["image_id", "picture_id"]], on="image_id").merge(
         patients[["image_id", "source", "reference_label"]], on="image_id"
     )
-    return list(joined.sort_values("image_id").to_dict("records"))
+    rows: list[Row] = [*list_rows(joined.sort_values("image_id"))]
+    return rows

@@ -1,13 +1,16 @@
 """Which of the copies of a picture stands for it, so that 35 copies do not weigh 35-fold."""
 
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from pipeline.curation.orientation import compose, flatten, invert, name_orientation, unflatten
+from pipeline.curation.orientation import name_orientations
 from pipeline.digests import seed_for
 from pipeline.errors import TableError
+from pipeline.tables import list_rows
 
 # How far a copy may lie from the upright image's frame and still count as straight and whole: 5 % of the
 # width or height, about the shift that 3 degrees of rotation give at the border.
@@ -18,6 +21,7 @@ LOSSLESS = 64  # the quantisation table of the best JPEG: 64 ones
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
+Floats = npt.NDArray[np.float64]
 Row = dict[Hashable, Any]
 
 
@@ -50,37 +54,66 @@ def rank_copies(
     Raises:
         TableError: an image is in none or several rows of a table.
     """
+    return rank_rows(join_rows(images, pictures=pictures, patients=patients), looks)
+
+
+def rank_rows(rows: list[Row], looks: pd.DataFrame | None = None) -> "pd.Series[int]":
+    """`rank_copies` of rows that `join_rows` made of images, pictures and patients."""
     jpeg: dict[str, int] = {}
     if looks is not None:
         known = looks[looks["jpeg"].notna()]
         jpeg = dict(zip(known["image_id"], known["jpeg"].astype(int), strict=True))
     shown: dict[str, list[Row]] = {}
-    for row in join_rows(images, pictures=pictures, patients=patients):
+    for row in rows:
         shown.setdefault(row["picture_id"], []).append(row)
-    ranks = {
-        image_id: rank
-        for copies in shown.values()
-        for rank, image_id in enumerate(_order_copies(copies, jpeg))
-    }
+    ranks = {copies[0]["image_id"]: 0 for copies in shown.values() if len(copies) == 1}
+    several = [copies for copies in shown.values() if len(copies) > 1]
+    turned, straight = _tell_ways(several)
+    for copies in several:
+        order = _order_copies(copies, turned, straight, jpeg)
+        ranks |= {image_id: rank for rank, image_id in enumerate(order)}
     return pd.Series(ranks, dtype="int64", name="copy_rank").rename_axis("image_id").sort_index()
 
 
-def _order_copies(copies: list[Row], jpeg: dict[str, int]) -> list[str]:
+def _tell_ways(several: list[list[Row]]) -> tuple[set[str], set[str]]:
+    """Which copies are mirrored or turned against their picture's upright image, and which lie straight."""
+    if not several:
+        return set(), set()
+    ids = [row["image_id"] for copies in several for row in copies]
+    own = np.array([row["transform"] for copies in several for row in copies], np.float64)
+    upright = np.array([_find_upright(copies)["transform"] for copies in several], np.float64)
+    back = _square(np.repeat(upright, [len(copies) for copies in several], axis=0))
+    ways = (_square(own) @ np.linalg.inv(back))[:, :2]
+    mirrored, degrees = name_orientations(ways)
+    off = np.abs(ways.round(6).reshape(-1, 6) - IDENTITY).max(axis=1).round(6)
+    turned = {one for one, odd in zip(ids, mirrored | (degrees != 0), strict=True) if odd}
+    return turned, {one for one, near in zip(ids, off <= STRAIGHT, strict=True) if near}
+
+
+def _square(flat: Floats) -> Floats:
+    """Transforms [n, 6] as matrices [n, 3, 3]."""
+    last = np.broadcast_to([0.0, 0.0, 1.0], (len(flat), 1, 3))
+    return np.concatenate([flat.reshape(-1, 2, 3), last], axis=1)
+
+
+def _find_upright(copies: list[Row]) -> Row:
     own = [row for row in copies if row["source"] == "record"]
-    upright = min(
+    return min(
         own or [row for row in copies if row["image_id"] == row["representative"]] or copies,
         key=lambda row: row["image_id"],
     )
-    back = invert(unflatten(upright["transform"]))
+
+
+def _order_copies(
+    copies: list[Row], turned: Container[str], straight: Container[str], jpeg: dict[str, int]
+) -> list[str]:
     largest = max(int(row["width"]) * int(row["height"]) for row in copies)
     finest = min(jpeg.get(row["image_id"], LOSSLESS) for row in copies)
 
     def place(row: Row) -> tuple[Any, ...]:
-        way = compose(unflatten(row["transform"]), back)
-        off = max(abs(one - due) for one, due in zip(flatten(way), IDENTITY, strict=True))
         return (
-            name_orientation(way) != (False, 0),
-            round(off, 6) > STRAIGHT,
+            row["image_id"] in turned,
+            row["image_id"] not in straight,
             int(row["width"]) * int(row["height"]) < SMALL * largest,
             jpeg.get(row["image_id"], LOSSLESS) > COARSE * finest,
             seed_for("copy", row["image_id"]),
@@ -96,11 +129,9 @@ def join_rows(images: pd.DataFrame, **tables: pd.DataFrame) -> list[Row]:
     Raises:
         TableError: a table does not hold each image exactly once; names the table and one image.
     """
-    rows = {
-        row["image_id"]: row for row in sorted(images.to_dict("records"), key=lambda row: row["image_id"])
-    }
+    rows = {row["image_id"]: row for row in sorted(list_rows(images), key=lambda row: row["image_id"])}
     for name, table in tables.items():
-        found = {row["image_id"]: row for row in table.to_dict("records")}
+        found = {row["image_id"]: row for row in list_rows(table)}
         if found.keys() != rows.keys() or len(found) != len(table) or len(rows) != len(images):
             example = min(found.keys() ^ rows.keys(), default="one that comes twice")
             raise TableError(

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.curation.conflicts import list_conflicts
-from pipeline.curation.copies import join_rows, rank_copies
-from pipeline.tables import find_table
+from pipeline.curation.copies import join_rows, rank_rows
+from pipeline.tables import find_table, list_rows
 
 NO_LABEL = "its files carry different labels and no reference decides"
 
@@ -66,9 +66,9 @@ def list_entries(
     joined = join_rows(images, pictures=pictures, patients=patients, groups=groups)
     if conflicts is None:
         conflicts = list_conflicts(images, pictures, patients, keep_contradicted=keep_contradicted)
-    judged = {row["image_id"]: row for row in conflicts.to_dict("records")}
+    judged = {row["image_id"]: row for row in list_rows(conflicts)}
     strange = _list_foreign(foreign)
-    ranks = rank_copies(images, pictures, patients, looks=looks)
+    ranks = rank_rows(joined, looks)
     return [
         Entry(
             image_id=row["image_id"],
@@ -88,7 +88,7 @@ def list_entries(
 
 
 def _list_foreign(foreign: pd.DataFrame | None) -> dict[str, str]:
-    rows = [] if foreign is None else foreign.to_dict("records")
+    rows = [] if foreign is None else list_rows(foreign)
     return {row["image_id"]: f"foreign, {row['kind']}: {row['detail']}" for row in rows if not row["kept"]}
 
 

@@ -54,12 +54,14 @@ class External:
         counts: one a label.
         split: table `splits`; None where it is refused.
         refusal: why, with counts and what to do; None where it is not refused.
+        refused: where it is refused, the table `splits` that says so: every image is left out.
     """
 
     collection: str
     counts: tuple[Independence, ...]
     split: pd.DataFrame | None
     refusal: str | None
+    refused: pd.DataFrame | None = None
 
 
 def split_external(
@@ -138,7 +140,7 @@ def explain_external(
         usable = [entry for entry in outside if entry.aside is None]
         given = assign_groups(usable, {}, SHARES, protocol=f"{EXTERNAL}{collection}")
     except GateError as error:
-        return External(collection, counts, None, str(error))
+        return External(collection, counts, None, str(error), _refuse(entries, str(error)))
     placed = {entry.image_id: (given[entry.group_id], _tell_training(entry, collection)) for entry in usable}
     for entry in inside:
         why = f"{collection}, independent of every other collection"
@@ -148,29 +150,11 @@ def explain_external(
     return External(collection, counts, place_entries(entries, placed), None)
 
 
-def refuse_external(
-    images: pd.DataFrame,
-    patients: pd.DataFrame,
-    groups: pd.DataFrame,
-    *,
-    reason: str,
-    pictures: pd.DataFrame,
-    conflicts: pd.DataFrame | None = None,
-    keep_contradicted: bool = False,
-    looks: pd.DataFrame | None = None,
-    foreign: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """A refused split as a table `splits`: every image left out, set-aside ones as such, others for `reason`.
+def _refuse(entries: Sequence[Entry], reason: str) -> pd.DataFrame:
+    """A refused split as a table `splits`: set-aside images left out as such, others for `reason`.
 
     It shows the refusal where a split would be, and the gate lets no training behind it.
-
-    Raises:
-        TableError: the tables hold different images.
     """
-    entries = list_entries(
-        images, patients, groups, pictures,
-        conflicts=conflicts, keep_contradicted=keep_contradicted, looks=looks, foreign=foreign,
-    )  # fmt: skip
     return place_entries(entries, {entry.image_id: ("left_out", reason) for entry in entries})
 
 

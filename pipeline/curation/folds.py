@@ -7,7 +7,7 @@ from pipeline.curation.eligibility import list_entries, place_entries
 from pipeline.curation.ledger import carry_forward, extend_ledger, recall_folds
 from pipeline.errors import GateError
 from pipeline.protocols import FOLDS
-from pipeline.tables import find_table
+from pipeline.tables import find_table, list_rows
 
 DRAWN = "one of five equal shares of the groups of its label"
 
@@ -105,7 +105,7 @@ def split_fold(
         images, patients, groups, pictures,
         conflicts=conflicts, keep_contradicted=keep_contradicted, looks=looks, foreign=foreign,
     )  # fmt: skip
-    rows = {row["image_id"]: row for row in folds.to_dict("records")}
+    rows = {row["image_id"]: row for row in list_rows(folds)}
     missing = [entry for entry in entries if entry.aside is None and entry.image_id not in rows]
     if missing:
         raise GateError(

@@ -27,11 +27,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.curation.skull import Ring, measure_ring
+from pipeline.curation.skull import measure_ring
 from pipeline.curation.textures import Texture
 from pipeline.curation.thumbnails import open_thumbnails
 from pipeline.errors import TableError
-from pipeline.tables import find_table
+from pipeline.tables import find_table, list_rows, map_cells
 
 KINDS = ("blank", "noise", "photograph", "screenshot", "ct")
 
@@ -81,7 +81,7 @@ def judge_looks(
     Raises:
         TableError: the tables hold different images, or a thumbnail has the wrong size.
     """
-    colours = dict(zip(looks["image_id"], looks["colour"], strict=True))
+    colours = map_cells(looks, "image_id", "colour")
     places = _find_places(files)
     ordered = thumbnails.sort_values("image_id")
     ids = list(ordered["image_id"])
@@ -135,8 +135,8 @@ def _is_screen(look: _Look) -> str | None:
     if texture.flat < SCREEN_FLAT or texture.lines < SCREEN_LINES:
         return None
     return (
-        f"{texture.lines} straight edges (at least {SCREEN_LINES}) and {texture.flat:.2f} of it even and not black "
-        f"(at least {SCREEN_FLAT})"
+        f"{texture.lines} straight edges (at least {SCREEN_LINES}) and {texture.flat:.2f} of it even "
+        f"and not black (at least {SCREEN_FLAT})"
     )
 
 
@@ -178,7 +178,7 @@ _RULES: tuple[tuple[str, Callable[[_Look], str | None]], ...] = (
 def _find_places(files: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """Collection and path of each image."""
     if "image_id" in files:
-        rows: Iterable[Row] = files.to_dict("records")
+        rows: Iterable[Row] = list_rows(files)
         return {row["image_id"]: (row["collection"], row["path"]) for row in rows}
     kept = files[files["reason"].isna()].sort_values(["md5", "collection", "path"]).drop_duplicates("md5")
-    return {row["md5"]: (row["collection"], row["path"]) for row in kept.to_dict("records")}
+    return {row["md5"]: (row["collection"], row["path"]) for row in list_rows(kept)}

@@ -23,6 +23,7 @@ import pandas as pd
 from pipeline.errors import GateError
 from pipeline.labels import LABELS, SPLITS
 from pipeline.protocols import collection_of, is_guarded
+from pipeline.tables import list_cells, list_rows, map_cells
 
 USED = ("train", "val", "test")
 LEAKS = ("shared_md5", "shared_picture", "shared_patient")
@@ -50,7 +51,7 @@ class Finding:
     examples: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Used:
     """One used row of the split."""
 
@@ -96,13 +97,12 @@ def inspect_split(
         groups: table `groups`.
         protocol: published, stratified, patient, fold:<k> or external:<collection>.
     """
-    rows = [
-        _Used(**{field.name: row[field.name] for field in fields(_Used)})
-        for row in split.sort_values(["collection", "path"]).to_dict("records")
-    ]
+    ordered = split.sort_values(["collection", "path"])
+    cells = [list_cells(ordered[field.name]) for field in fields(_Used)]
+    rows = [_Used(*row) for row in zip(*cells, strict=True)]
     used = [row for row in rows if row.split in USED]
-    shown = dict(zip(pictures["image_id"], pictures["picture_id"], strict=True))
-    heads = dict(zip(patients["image_id"], patients["patient_id"], strict=True))
+    shown = map_cells(pictures, "image_id", "picture_id")
+    heads = map_cells(patients, "image_id", "patient_id")
     tables = {"pictures": pictures, "patients": patients, "groups": groups}
     return [
         _find_shared("shared_md5", used, lambda image_id: image_id),
@@ -178,9 +178,10 @@ def _check_counts(
     wrong += [f"{count} times: {name(one)}" for one, count in sorted(found.items()) if count > 1]
     wrong += [f"no such split: {row.split} of {row}" for row in rows if row.split not in SPLITS]
     wrong += _find_strangers(rows, images, collection_of(protocol))
+    own = set(list_cells(images["image_id"]))
     for table, frame in tables.items():
-        ids = Counter(frame["image_id"])
-        differing = set(ids) ^ set(images["image_id"]) | {one for one, count in ids.items() if count > 1}
+        ids = Counter(list_cells(frame["image_id"]))
+        differing = set(ids) ^ own | {one for one, count in ids.items() if count > 1}
         wrong += [f"{table} and images differ in {one}" for one in sorted(differing)]
     what = "files with a published split" if protocol == "published" else "images"
     detail = f"{len(rows)} rows for {len(due)} {what}, {len(wrong)} faults"
@@ -193,7 +194,7 @@ def _find_strangers(rows: Sequence[_Used], images: pd.DataFrame, collection: str
         return []
     homes = {
         image["image_id"]: {image["collection"], *(member["collection"] for member in image["members"])}
-        for image in images.to_dict("records")
+        for image in list_rows(images, ["image_id", "collection", "members"])
     }
     wrong = []
     for row in rows:
@@ -207,10 +208,12 @@ def _find_strangers(rows: Sequence[_Used], images: pd.DataFrame, collection: str
 
 def _list_due(images: pd.DataFrame, protocol: str, collections: set[str]) -> list[tuple[str, str, str]]:
     if protocol != "published":
-        return list(zip(images["collection"], images["path"], images["image_id"], strict=True))
+        return list(
+            zip(*(list_cells(images[name]) for name in ("collection", "path", "image_id")), strict=True)
+        )
     return [
         (member["collection"], member["path"], row["image_id"])
-        for row in images.to_dict("records")
+        for row in list_rows(images, ["image_id", "members"])
         for member in row["members"]
         if isinstance(member["published_split"], str) and member["collection"] in collections
     ]
@@ -225,11 +228,11 @@ def _check_labels(
 ) -> Finding:
     published = protocol == "published"
     own: dict[File, object] = {}
-    for image in images.to_dict("records"):
+    for image in list_rows(images, ["collection", "path", "label", "members"]):
         own[image["collection"], image["path"]] = image["label"]
         if published:
             own |= {(member["collection"], member["path"]): member["label"] for member in image["members"]}
-    reference = dict(zip(patients["image_id"], patients["reference_label"], strict=True))
+    reference = map_cells(patients, "image_id", "reference_label")
     seen: dict[object, set[object]] = {}
     for row in used:
         seen.setdefault(shown.get(row.image_id), set()).add(row.label)
@@ -251,7 +254,7 @@ def _check_labels(
 
 
 def _check_classes(used: Sequence[_Used], split: pd.DataFrame, groups: pd.DataFrame) -> Finding:
-    unit = dict(zip(groups["image_id"], groups["group_id"], strict=True))
+    unit = map_cells(groups, "image_id", "group_id")
     present = {(row.split, row.label) for row in used}
     wrong = [
         f"{label}: none in {part}; {len({unit.get(row.image_id) for row in used if row.label == label})} "

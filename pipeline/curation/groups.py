@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.digests import digest_bytes
 from pipeline.errors import TableError
-from pipeline.tables import find_table
+from pipeline.tables import find_table, map_cells
 
 Key = tuple[str, str]
 """What connects images: ('picture' or 'patient', its id)."""
@@ -31,7 +31,7 @@ def form_groups(pictures: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
             f"pictures ({len(pictures)} rows) and patients ({len(patients)} rows) hold different images; "
             "materialise both again, in one run"
         )
-    heads = dict(zip(patients["image_id"], patients["patient_id"], strict=True))
+    heads = map_cells(patients, "image_id", "patient_id")
     shown = zip(pictures["image_id"], pictures["picture_id"], strict=True)
     keys = {image_id: list_keys(picture, heads[image_id]) for image_id, picture in shown}
     components: dict[str, list[str]] = {}

@@ -14,7 +14,7 @@ from pipeline.collections.reader import PATH_REASONS, FileRecord, add_entry, rea
 from pipeline.curation.inspection import Findings
 from pipeline.curation.scan import Examined, examine_files
 from pipeline.errors import GateError, SourceError, TableError
-from pipeline.tables import find_table, from_arrow, to_arrow
+from pipeline.tables import find_table, from_arrow, list_rows, to_arrow
 
 Key = tuple[str, str]
 
@@ -146,7 +146,7 @@ def check_accounts(files: pd.DataFrame, quarantine: pd.DataFrame, images: pd.Dat
     Raises:
         GateError: naming the files that are missing, unknown or counted twice.
     """
-    listed, aside = _list_keys(files.to_dict("records")), _list_keys(quarantine.to_dict("records"))
+    listed, aside = _list_keys(list_rows(files)), _list_keys(list_rows(quarantine))
     members = _list_keys(member for group in images["members"] for member in group)
     faults: dict[str, set[Key]] = {
         "in neither": set(listed) - set(aside) - set(members),

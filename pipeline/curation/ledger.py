@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.curation.eligibility import Entry
 from pipeline.curation.groups import Key, connect, list_keys
 from pipeline.errors import GateError
-from pipeline.tables import find_table
+from pipeline.tables import find_table, list_rows, map_cells
 
 PARTS = ("train", "val", "test")  # weakest first: what gives way when two turn out to be connected
 
@@ -54,7 +54,7 @@ def read_ledger(ledger: pd.DataFrame | None) -> dict[str, Memory]:
     found: dict[str, Memory] = {}
     if ledger is None:
         return found
-    for row in ledger.sort_values(["image_id", "release"]).to_dict("records"):
+    for row in list_rows(ledger.sort_values(["image_id", "release"])):
         now = Memory(
             row["picture_id"],
             _text(row["patient_id"]),
@@ -140,10 +140,10 @@ def extend_ledger(
 def _list_homes(split: pd.DataFrame | None, folds: pd.DataFrame | None) -> dict[str, Memory]:
     """The homes that a split and folds give, by image_id; nothing is said of the images' identity."""
     homes: dict[str, Memory] = {}
-    for row in [] if split is None else split.to_dict("records"):
+    for row in [] if split is None else list_rows(split):
         if row["split"] in PARTS:
             homes[row["image_id"]] = Memory("", None, row["split"], None, row["why"])
-    for row in [] if folds is None else folds.to_dict("records"):
+    for row in [] if folds is None else list_rows(folds):
         if not pd.isna(row["fold"]):
             home = homes.get(row["image_id"], Memory("", None))
             homes[row["image_id"]] = replace(home, fold=int(row["fold"]))
@@ -160,7 +160,7 @@ def _identify(
         told = {
             one: (picture, None) for one, picture in zip(rows["image_id"], rows["picture_id"], strict=True)
         }
-    heads = dict(zip(patients["image_id"], patients["patient_id"], strict=True))
+    heads = map_cells(patients, "image_id", "patient_id")
     shown = zip(pictures["image_id"], pictures["picture_id"], strict=True)
     return told | {one: (picture, _text(heads.get(one))) for one, picture in shown}
 

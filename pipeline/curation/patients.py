@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.catalog import Collection
 from pipeline.curation.boxes import Box, compose, invert, map_box, read_transform
 from pipeline.errors import TableError
-from pipeline.tables import find_table
+from pipeline.tables import find_table, list_rows
 
 NO_BOX = (None, None, None, None)
 
@@ -56,7 +56,7 @@ def find_patients(
     for image_id in sorted(slices):
         by_picture.setdefault(str(shown.at[image_id, "picture_id"]), []).append(image_id)
     rows = []
-    for row in pictures.sort_values("image_id").to_dict("records"):
+    for row in list_rows(pictures.sort_values("image_id")):
         image_id = row["image_id"]
         known = by_picture.get(row["picture_id"], [])
         if image_id in slices:
@@ -87,11 +87,11 @@ def _read_slices(
     """Reference slices by image_id; of byte-identical slices the first by path speaks."""
     members = {
         (member["collection"], member["path"]): (row["image_id"], member["label"])
-        for row in images.to_dict("records")
+        for row in list_rows(images)
         for member in row["members"]
     }
     told: dict[str, list[_Slice]] = {}
-    for record in records.sort_values(["collection", "path"]).to_dict("records"):
+    for record in list_rows(records.sort_values(["collection", "path"])):
         collection, path = record["collection"], record["path"]
         if collection not in collections or (collection, path) not in members:
             raise TableError(

@@ -30,7 +30,7 @@ from pipeline.curation.pairs import compare_images
 from pipeline.curation.thumbnails import open_thumbnails
 from pipeline.digests import digest_bytes
 from pipeline.errors import TableError
-from pipeline.tables import find_table
+from pipeline.tables import find_table, list_rows
 
 __all__ = ["compare_images", "find_pictures", "list_review", "open_thumbnails"]
 
@@ -103,7 +103,7 @@ def list_review(pairs: pd.DataFrame, images: pd.DataFrame, decisions: pd.DataFra
     files = known["collection"] + "/" + known["path"]
     decided = {} if decisions is None else _index_decisions(decisions)
     rows = []
-    for pair in pairs[pairs["verdict"] == "review"].to_dict("records"):
+    for pair in list_rows(pairs[pairs["verdict"] == "review"]):
         first, second = pair["first"], pair["second"]
         decision, who, reason = decided.get((first, second), (None, None, None))
         rows.append(
@@ -121,7 +121,7 @@ def list_review(pairs: pd.DataFrame, images: pd.DataFrame, decisions: pd.DataFra
 def _index_decisions(decisions: pd.DataFrame) -> dict[tuple[str, str], tuple[str, str, str]]:
     """Decided pairs, the smaller image_id first, with action, who and why; reject wins over accept."""
     pairs = decisions[decisions["action"].isin(["accept", "reject"])]
-    ordered = pairs.sort_values(["action", "first", "second", "who", "why"]).to_dict("records")
+    ordered = list_rows(pairs.sort_values(["action", "first", "second", "who", "why"]))
     return {
         (min(row["first"], row["second"]), max(row["first"], row["second"])): (
             row["action"],
@@ -159,7 +159,9 @@ def _list_edges(
 ) -> list[Edge]:
     """Accepted pairs first, then copies from the best score down; rejected ones are left out."""
     edges, missing = [], set(accepted)
-    for pair in pairs.to_dict("records"):
+    decided = {name for pair in accepted for name in pair}
+    open_ = (pairs["verdict"] == "copy") | (pairs["first"].isin(decided) & pairs["second"].isin(decided))
+    for pair in list_rows(pairs[open_]):
         key = (pair["first"], pair["second"])
         taken = key in accepted
         if key in rejected or not (taken or pair["verdict"] == "copy"):

@@ -14,6 +14,7 @@ from pipeline.curation.boxes import Box, compose, invert, read_transform
 from pipeline.curation.thumbnails import SIDE, open_thumbnails
 from pipeline.imaging.sheets import fit_sheet
 from pipeline.labels import LABELS
+from pipeline.tables import list_rows, map_cells
 
 TILE = 112
 
@@ -34,7 +35,7 @@ def draw_labels(images: pd.DataFrame, thumbnails: pd.DataFrame, *, each: int = 8
     """
     chosen = images.sort_values("image_id").groupby("label").head(each)
     chosen = chosen.assign(order=chosen["label"].map(LABELS.index)).sort_values(["order", "image_id"])
-    captions = [f"{row['label']}\n{row['collection']}" for row in chosen.to_dict("records")]
+    captions = [f"{row['label']}\n{row['collection']}" for row in list_rows(chosen)]
     return fit_sheet(_open(thumbnails, list(chosen["image_id"])), captions, columns=each, tile=TILE)
 
 
@@ -50,11 +51,11 @@ def draw_copies(
         count: pairs shown.
     """
     joined = pictures[pictures["joined_to"] != pictures["image_id"]]
-    weakest = joined.sort_values(["score", "image_id"]).head(count).to_dict("records")
+    weakest = list_rows(joined.sort_values(["score", "image_id"]).head(count))
     if not weakest:
         return None
-    to = dict(zip(pictures["image_id"], pictures["transform"], strict=True))
-    collection = dict(zip(images["image_id"], images["collection"], strict=True))
+    to = map_cells(pictures, "image_id", "transform")
+    collection = map_cells(images, "image_id", "collection")
     upper = [f"{collection[row['image_id']]}\n{row['evidence']} {row['score']:.3f}" for row in weakest]
     lower = [
         f"{collection[row['joined_to']]}\n{describe_way(find_way(to[row['joined_to']], row['transform']))}"
@@ -76,10 +77,10 @@ def draw_boxes(
         count: pairs shown.
     """
     boxed = patients[(patients["source"] == "copy") & patients["box_x"].notna()].sort_values("image_id")
-    rows = boxed.to_dict("records")
+    rows = list_rows(boxed)
     if not rows:
         return None
-    to = dict(zip(pictures["image_id"], pictures["transform"], strict=True))
+    to = map_cells(pictures, "image_id", "transform")
     ways = {row["image_id"]: find_way(to[row["reference_id"]], to[row["image_id"]]) for row in rows}
     odd = sorted(rows, key=lambda row: (-_measure_way(ways[row["image_id"]]), row["image_id"]))[: count // 2]
     taken = {row["image_id"] for row in odd}
@@ -111,19 +112,19 @@ def draw_conflicts(
         count: pairs shown.
     """
     order = {"reference": 0, "copies": 1, "bytes": 2}
-    shown = dict(zip(pictures["image_id"], pictures["picture_id"], strict=True))
+    shown = map_cells(pictures, "image_id", "picture_id")
     ranked = conflicts.sort_values("image_id").assign(picture=conflicts["image_id"].map(shown))
     ranked = ranked.drop_duplicates(["kind", "picture"])
     ranked = ranked.assign(turn=ranked.groupby("kind").cumcount(), order=ranked["kind"].map(order))
-    rows = ranked.sort_values(["turn", "order"]).head(count).to_dict("records")
+    rows = list_rows(ranked.sort_values(["turn", "order"]).head(count))
     if not rows:
         return None
-    reference = dict(zip(patients["image_id"], patients["reference_id"], strict=True))
+    reference = map_cells(patients, "image_id", "reference_id")
     other = _find_others(conflicts, pictures)
     for row in rows:
         slice_ = reference[row["image_id"]]
         row["against"] = slice_ if isinstance(slice_, str) else other[row["image_id"]]
-    label = dict(zip(conflicts["image_id"], conflicts["label"], strict=True))
+    label = map_cells(conflicts, "image_id", "label")
     upper = [
         f"{row['kind']}: {_say(row['label'], '/'.join(row['labels']))}\n{_name_file(row)}" for row in rows
     ]
@@ -144,7 +145,7 @@ def draw_foreign(foreign: pd.DataFrame, thumbnails: pd.DataFrame, *, count: int 
     """
     ranked = foreign.sort_values("image_id")
     ranked = ranked.assign(turn=ranked.groupby("kind").cumcount())
-    rows = ranked.sort_values(["turn", "kind"]).head(count).to_dict("records")
+    rows = list_rows(ranked.sort_values(["turn", "kind"]).head(count))
     if not rows:
         return None
     captions = [f"{row['kind']}{' (kept)' if row['kept'] else ''}\n{_name_file(row)}" for row in rows]
@@ -229,9 +230,9 @@ def _outline(tile: Pixels, box: Box | None) -> Pixels:
 
 def _find_others(conflicts: pd.DataFrame, pictures: pd.DataFrame) -> dict[str, str]:
     """For each conflict the first image of its picture with another label; itself where its files differ."""
-    picture = dict(zip(pictures["image_id"], pictures["picture_id"], strict=True))
+    picture = map_cells(pictures, "image_id", "picture_id")
     members: dict[str, list[Row]] = {}
-    for row in conflicts.sort_values("image_id").to_dict("records"):
+    for row in list_rows(conflicts.sort_values("image_id")):
         members.setdefault(picture[row["image_id"]], []).append(row)
     return {
         row["image_id"]: next(

@@ -11,6 +11,7 @@ from pipeline.curation.eligibility import NO_LABEL, list_entries, make_table, pl
 from pipeline.curation.ledger import PARTS, carry_forward, extend_ledger, recall_splits
 from pipeline.digests import seed_for
 from pipeline.errors import GateError
+from pipeline.tables import list_rows
 
 SHARES = (0.70, 0.15, 0.15)
 VAL_SHARE = 0.15  # of a published training part
@@ -41,7 +42,7 @@ def split_published(
     stray = sorted(set(kept["md5"]) - set(images["image_id"]))
     if stray:
         raise GateError(f"{len(stray)} kept files belong to no image, the first has MD5 {stray[0]}")
-    rows = kept.to_dict("records")
+    rows = list_rows(kept)
     strata: dict[str, tuple[str, str]] = {}
     for row in rows:
         if row["published_split"] == "train" and isinstance(row["label"], str):
@@ -63,7 +64,7 @@ def split_stratified(images: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         images: table `images`; an image without a label is left out.
         seed: another seed, another draw.
     """
-    rows = images.sort_values("image_id").to_dict("records")
+    rows = list_rows(images.sort_values("image_id"))
     strata = {row["image_id"]: ("", row["label"]) for row in rows if isinstance(row["label"], str)}
     drawn = _draw_parts(strata, SHARES, "stratified", seed)
     placed = {one: (PARTS[part], "70/15/15 of the images of its label") for one, part in drawn.items()}

@@ -23,7 +23,7 @@ _WITHIN = (slice(FRAME, -FRAME), slice(FRAME, -FRAME))
 
 
 class Texture:
-    """What a thumbnail, uint8 [128, 128], is made of; each statistic is measured when it is first asked for."""
+    """What a thumbnail, uint8 [128, 128], is made of; each statistic is measured when first asked for."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels

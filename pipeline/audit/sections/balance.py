@@ -10,6 +10,7 @@ from pipeline.audit.gallery import Gallery, sheet
 from pipeline.audit.markup import Html, count, details, join, percent, table, tag
 from pipeline.digests import seed_for
 from pipeline.labels import LABELS
+from pipeline.tables import list_rows
 
 EXAMPLES = 8
 PROTOCOL_ORDER = ("published", "stratified", "patient")  # then external ones, then the folds
@@ -111,7 +112,7 @@ def _show_examples(evidence: Evidence, gallery: Gallery) -> Html:
         return Html("")
     parts: list[Html] = []
     for label in LABELS:
-        rows = split[(split["split"] == "test") & (split["label"] == label)].to_dict("records")
+        rows = list_rows(split[(split["split"] == "test") & (split["label"] == label)])
         rows = sorted(rows, key=lambda row: seed_for("audit", "test", row["image_id"]))[:EXAMPLES]
         figures = (gallery.tile(row["image_id"], f"{row['collection']}/{row['path']}") for row in rows)
         parts += [tag("h3", label), sheet(figures)]

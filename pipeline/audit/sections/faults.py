@@ -8,6 +8,7 @@ from pipeline.audit.facts import Conflict, Facts, Foreign
 from pipeline.audit.gallery import Gallery, sheet
 from pipeline.audit.markup import Html, count, details, few, join, table, tag
 from pipeline.digests import seed_for
+from pipeline.tables import list_rows
 
 SHOWN = 24
 LISTED = 1500
@@ -136,7 +137,7 @@ def _show_aside(evidence: Evidence, gallery: Gallery) -> list[Html]:
     digests = evidence.files.set_index(["collection", "path"])["md5"]
     parts = []
     for reason, rows in evidence.quarantine.sort_values(["reason", "collection", "path"]).groupby("reason"):
-        found = [(digests.get((row["collection"], row["path"])), row) for row in rows.to_dict("records")]
+        found = [(digests.get((row["collection"], row["path"])), row) for row in list_rows(rows)]
         seen = [(md5, row) for md5, row in found if md5 in gallery]
         unseen = [row for md5, row in found if md5 not in gallery]
         seen = sorted(seen, key=lambda item: seed_for("audit", "aside", item[1]["path"]))[:TILES]

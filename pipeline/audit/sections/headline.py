@@ -8,6 +8,7 @@ from pipeline.audit.markup import Html, count, details, few, join, percent, tabl
 from pipeline.audit.style import TWIN_COLOURS
 from pipeline.audit.twins import TWIN_WORDS, TWINS, Twin, find_twins
 from pipeline.digests import seed_for
+from pipeline.tables import list_rows
 
 SHOWN = 10
 WHOSE_WORDS = {"own": "own training", "any": "any training"}
@@ -102,7 +103,7 @@ def _tabulate(facts: Facts) -> Html:
 def _show_twins(evidence: Evidence, gallery: Gallery, collection: str, twin: Twin) -> Html:
     """Test images of one kind, drawn by a hash of the path, beside the training image that proves it."""
     twins = find_twins(evidence.members, collection, "any")
-    rows = twins[twins["twin"] == twin].to_dict("records")
+    rows = list_rows(twins[twins["twin"] == twin])
     rows = sorted(rows, key=lambda row: seed_for("audit", collection, row["path"]))
     shown = rows[:SHOWN] if twin != "none" else rows[: 3 * SHOWN]
     figures = [

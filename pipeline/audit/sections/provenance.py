@@ -9,6 +9,7 @@ from pipeline.audit.markup import Html, count, details, join, percent, table, ta
 from pipeline.audit.sankey import SHARED, draw_flow
 from pipeline.digests import seed_for
 from pipeline.labels import LABELS
+from pipeline.tables import list_rows
 
 EXAMPLES = 8
 LARGEST = 3
@@ -119,7 +120,7 @@ def _show_most_copied(evidence: Evidence, gallery: Gallery) -> list[Html]:
     rows = evidence.pictures.merge(evidence.images[["image_id", "collection", "path"]], on="image_id")
     parts = []
     for picture, size in most:
-        own = rows[rows["picture_id"] == picture].sort_values("image_id").head(COPIES).to_dict("records")
+        own = list_rows(rows[rows["picture_id"] == picture].sort_values("image_id").head(COPIES))
         if size > 1:
             figures = [gallery.tile(row["image_id"], f"{row['collection']}/{row['path']}") for row in own]
             parts.append(figures)
@@ -201,7 +202,7 @@ def _show_classes(evidence: Evidence, gallery: Gallery, name: str) -> Html:
     members = evidence.members[evidence.members["collection"] == name].drop_duplicates("image_id")
     parts: list[Html] = []
     for label in LABELS:
-        rows = members[members["label"] == label].to_dict("records")
+        rows = list_rows(members[members["label"] == label])
         if rows:
             rows = sorted(rows, key=lambda row: seed_for("audit", "class", row["image_id"]))[:EXAMPLES]
             parts += [tag("h3", label), sheet(gallery.tile(row["image_id"], row["path"]) for row in rows)]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from split_worlds import Shot, Tables, head_shots, pass_gate, single_shots, tabulate
 
-from pipeline.curation.external import explain_external, refuse_external, split_external
+from pipeline.curation.external import explain_external, split_external
 from pipeline.curation.gate import enforce_gate, inspect_split
 from pipeline.errors import GateError
 from pipeline.labels import LABELS
@@ -147,7 +147,7 @@ def test_contradicted_labels_train_nobody_and_test_nobody():
 def test_a_refused_split_shows_why_and_lets_no_training_behind_it():
     tables = tabulate(OTHERS)
     found = explain(tables, "copies")
-    refused = refuse_external(*tables.three, reason=found.refusal, pictures=tables.pictures)
+    refused = found.refused
     to_arrow("splits", refused)
     assert set(refused["split"]) == {"left_out"} and set(refused["why"]) == {found.refusal}
     findings = inspect_split(refused, *tables.evidence, protocol="external:copies")
