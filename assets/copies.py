@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.materials import code_version, counts, picture, result_of, store_table, table_asset
+from assets.materials import (
+    code_version,
+    counts,
+    picture,
+    result_of,
+    store_table,
+    table_asset,
+    thumbnails_of,
+)
 from resources.lake import Lake
 from resources.raw import RawStore
 
@@ -85,7 +93,7 @@ def pictures(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore)
         parameters={"references": references},
     )
     frame = lake.read("pictures")
-    sheet = draw_copies(lake.read("images"), frame, lake.read("thumbnails"))
+    sheet = draw_copies(lake.read("images"), frame, thumbnails_of(lake))
     return result_of(
         manifest,
         frame,
@@ -162,7 +170,7 @@ def patients(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore)
         parameters=suffixes,
     )
     frame = lake.read("patients")
-    sheet = draw_boxes(frame, lake.read("pictures"), lake.read("thumbnails"))
+    sheet = draw_boxes(frame, lake.read("pictures"), thumbnails_of(lake))
     return result_of(
         manifest,
         frame,
@@ -214,7 +222,7 @@ def conflicts(
         parameters={"keep_contradicted": keep},
     )
     frame = lake.read("conflicts")
-    sheet = draw_conflicts(frame, *(lake.read(name) for name in ("pictures", "patients", "thumbnails")))
+    sheet = draw_conflicts(frame, lake.read("pictures"), lake.read("patients"), thumbnails_of(lake))
     shown = {"contradicted": picture(sheet, "images whose label is contradicted")} if sheet else {}
     shown |= {"by kind": dg.MetadataValue.md(counts(frame, ["kind"], "set_aside"))} if len(frame) else {}
     return result_of(manifest, frame, **shown)

@@ -125,6 +125,11 @@ def store_table(
     return manifest
 
 
+def thumbnails_of(lake: Lake) -> "Callable[[Sequence[str]], pd.DataFrame]":
+    """What gives the thumbnails of the images named, for contact sheets."""
+    return lambda image_ids: lake.pick("thumbnails", image_ids)
+
+
 def result_of(
     manifest: Manifest, frame: "pd.DataFrame | None" = None, /, **metadata: Any
 ) -> dg.MaterializeResult[Any]:

@@ -16,6 +16,7 @@ from assets.materials import (
     store_table,
     table_asset,
     table_metadata,
+    thumbnails_of,
 )
 from pipeline.catalog import Catalog
 from resources.lake import Lake
@@ -202,7 +203,7 @@ def foreign(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResu
         code=CODE["foreign"],
     )
     frame = lake.read("foreign")
-    sheet = draw_foreign(frame, lake.read("thumbnails"))
+    sheet = draw_foreign(frame, thumbnails_of(lake))
     shown = {"set aside for review": picture(sheet, "images that look foreign")} if sheet else {}
     return result_of(manifest, frame, **shown)
 
@@ -260,7 +261,7 @@ def images(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
         parameters={"references": references},
     )
     frame = lake.read("images")
-    sheet = picture(draw_labels(frame, lake.read("thumbnails")), "images of each label")
+    sheet = picture(draw_labels(frame, thumbnails_of(lake)), "images of each label")
     per_collection = dg.MetadataValue.md(counts(frame, ["collection"], "label"))
     return result_of(manifest, frame, examples=sheet, **{"per collection": per_collection})
 

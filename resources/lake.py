@@ -129,8 +129,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"table {name!r} ({self.path(name)}) was changed or damaged after it was written; "
                 "materialise its asset again"
             )
-        # The bytes are read and checked each time; what they say is parsed once for many readers. Frames share
-        # columns until one is written to (pandas copies then), so that none sees what another does.
+        # The bytes are read and checked each time; what they say is parsed once for many readers. Frames
+        # share columns until one is written to (pandas copies then): none sees what another does.
         kept = _PARSED.get(expected)
         if kept is None:
             kept = from_arrow(name, pq.read_table(pa.BufferReader(data)))

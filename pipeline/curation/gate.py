@@ -208,9 +208,8 @@ def _find_strangers(rows: Sequence[_Used], images: pd.DataFrame, collection: str
 
 def _list_due(images: pd.DataFrame, protocol: str, collections: set[str]) -> list[tuple[str, str, str]]:
     if protocol != "published":
-        return list(
-            zip(*(list_cells(images[name]) for name in ("collection", "path", "image_id")), strict=True)
-        )
+        own = (list_cells(images[name]) for name in ("collection", "path", "image_id"))
+        return list(zip(*own, strict=True))
     return [
         (member["collection"], member["path"], row["image_id"])
         for row in list_rows(images, ["image_id", "members"])

@@ -1,7 +1,7 @@
 """Contact sheets of what curation found, drawn from the 128-pixel thumbnails: evidence for the eye."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,11 @@ TILE = 112
 
 Pixels = npt.NDArray[np.uint8]
 Row = Mapping[Hashable, Any]
+Thumbnails = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]
+"""Table `thumbnails`, or what gives its rows of the images named."""
 
 
-def draw_labels(images: pd.DataFrame, thumbnails: pd.DataFrame, *, each: int = 8) -> bytes:
+def draw_labels(images: pd.DataFrame, thumbnails: Thumbnails, *, each: int = 8) -> bytes:
     """A row of examples for each label, the first by image_id, so that the choice is blind.
 
     Args:
@@ -40,7 +42,7 @@ def draw_labels(images: pd.DataFrame, thumbnails: pd.DataFrame, *, each: int = 8
 
 
 def draw_copies(
-    images: pd.DataFrame, pictures: pd.DataFrame, thumbnails: pd.DataFrame, *, count: int = 8
+    images: pd.DataFrame, pictures: pd.DataFrame, thumbnails: Thumbnails, *, count: int = 8
 ) -> bytes | None:
     """The joins with the lowest scores, each image above the one that it was proven against.
 
@@ -65,7 +67,7 @@ def draw_copies(
 
 
 def draw_boxes(
-    patients: pd.DataFrame, pictures: pd.DataFrame, thumbnails: pd.DataFrame, *, count: int = 8
+    patients: pd.DataFrame, pictures: pd.DataFrame, thumbnails: Thumbnails, *, count: int = 8
 ) -> bytes | None:
     """Copies with the tumour's box that they inherited, each above its reference slice with its own box.
 
@@ -97,7 +99,7 @@ def draw_conflicts(
     conflicts: pd.DataFrame,
     pictures: pd.DataFrame,
     patients: pd.DataFrame,
-    thumbnails: pd.DataFrame,
+    thumbnails: Thumbnails,
     *,
     count: int = 8,
 ) -> bytes | None:
@@ -135,7 +137,7 @@ def draw_conflicts(
     return _draw_pairs(thumbnails, rows, "against", upper, lower)
 
 
-def draw_foreign(foreign: pd.DataFrame, thumbnails: pd.DataFrame, *, count: int = 24) -> bytes | None:
+def draw_foreign(foreign: pd.DataFrame, thumbnails: Thumbnails, *, count: int = 24) -> bytes | None:
     """Images that do not look like a brain MR slice, in turn from each kind; None where there are none.
 
     Args:
@@ -197,7 +199,7 @@ def _read_boxes(patients: pd.DataFrame) -> dict[str, Box]:
 
 
 def _draw_pairs(
-    thumbnails: pd.DataFrame,
+    thumbnails: Thumbnails,
     rows: Sequence[Row],
     against: str,
     upper: Sequence[str],
@@ -251,8 +253,11 @@ def _say(value: object, otherwise: str) -> str:
     return value if isinstance(value, str) else otherwise
 
 
-def _open(thumbnails: pd.DataFrame, ids: Sequence[str]) -> list[Pixels]:
+def _open(thumbnails: Thumbnails, ids: Sequence[str]) -> list[Pixels]:
     """The thumbnails of the images named, in their order, repeats included."""
-    chosen = thumbnails[thumbnails["image_id"].isin(list(ids))]
+    if isinstance(thumbnails, pd.DataFrame):
+        chosen = thumbnails[thumbnails["image_id"].isin(list(ids))]
+    else:
+        chosen = thumbnails(ids)
     pixels = dict(zip(chosen["image_id"], open_thumbnails(chosen), strict=True))
     return [pixels[name] for name in ids]
