@@ -56,7 +56,7 @@ def _inspect(path: str, entry: os.DirEntry[str]) -> FoundFile:
     return FoundFile(text)
 
 
-def read_whole(path: Path) -> bytes:
+def read_whole(path: str | Path) -> bytes:
     """The bytes of a plain file, following no link.
 
     Raises:
@@ -86,7 +86,8 @@ def read_whole(path: Path) -> bytes:
 
 
 def _read_up_to(handle: int, most: int) -> bytes:
+    """At most so many bytes; the look for one more is saved where all but one are there."""
     data = os.read(handle, most)
-    while len(data) < most and (more := os.read(handle, most - len(data))):
+    while len(data) < most - 1 and (more := os.read(handle, most - len(data))):
         data += more
     return data

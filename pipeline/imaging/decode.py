@@ -17,7 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline.errors import DecodeError
 from pipeline.imaging import dicom, matlab
-from pipeline.imaging.jpeg import JpegFile, decode_plain, sum_quantisation
+from pipeline.imaging.jpeg import JpegFile, decode_plain, read_header, sum_quantisation
 from pipeline.imaging.windows import Pixels, window_grey
 
 MAX_PIXELS = 1 << 24
@@ -162,23 +162,29 @@ def _decode_dicom(data: bytes) -> Decoded:
     return Decoded(pixels, mode, "DICOM", colour)
 
 
-_OTHERS = {"MAT": _decode_matlab, "DICOM": _decode_dicom}
-
-
 def _decode_pillow(data: bytes, kind: str) -> Decoded:
     if kind == "WEBP":  # its plugin makes room for the whole canvas when it opens
         _check_size(*_find_webp_size(data))
     with _PLUGINS[kind](io.BytesIO(data)) as image:
         _check_size(*image.size)
-        mode, jpeg, plain = image.mode, None, None
-        if isinstance(image, JpegFile):
-            jpeg, plain = sum_quantisation(image), decode_plain(data, image)
-        if plain is not None:
-            pixels, colour = (plain, 0.0) if plain.ndim == 2 else _reduce_colours(cv2.split(plain)[::-1])
-            return Decoded(pixels, mode, kind, colour, jpeg)
+        mode, jpeg = image.mode, sum_quantisation(image) if isinstance(image, JpegFile) else None
         image.load()
         pixels, colour = _make_grey(_turn_upright(image, kind))
         return Decoded(pixels, mode, kind, colour, jpeg)
+
+
+def _decode_jpeg(data: bytes) -> Decoded:
+    header = read_header(data)
+    if header is not None:
+        _check_size(header.width, header.height)
+        plain = decode_plain(data, header)
+        if plain is not None:
+            pixels, colour = (plain, 0.0) if plain.ndim == 2 else _reduce_colours(cv2.split(plain)[::-1])
+            return Decoded(pixels, header.mode, "JPEG", colour, header.quantisation)
+    return _decode_pillow(data, "JPEG")
+
+
+_OTHERS = {"MAT": _decode_matlab, "DICOM": _decode_dicom, "JPEG": _decode_jpeg}
 
 
 def _check_size(width: int, height: int) -> None:

@@ -271,11 +271,11 @@ def test_files_that_change_or_vanish_meanwhile_are_set_aside(
     gone, other = folders["web"] / "Training/glioma/a.jpg", folders["web"] / "Training/glioma/rgb.bmp"
     read = scan.read_whole
 
-    def change(path: Path) -> bytes:
-        if path == gone:
-            path.unlink(missing_ok=True)
-        if path == other:
-            path.unlink(missing_ok=True)
+    def change(path: str) -> bytes:
+        if Path(path) == gone:
+            gone.unlink(missing_ok=True)
+        if Path(path) == other:
+            other.unlink(missing_ok=True)
             os.mkfifo(path)
         return read(path)
 
@@ -313,7 +313,7 @@ def test_a_matlab_file_gives_picture_patient_and_box_from_one_reading(
         file["cjdata/PID"] = np.array([[ord(code)] for code in "MR7"], np.uint16)
         file["cjdata/tumorMask"] = (draw(1).T > 250).astype(np.uint8)
     read, seen = scan.read_whole, []
-    monkeypatch.setattr(scan, "read_whole", lambda path: seen.append(path.name) or read(path))
+    monkeypatch.setattr(scan, "read_whole", lambda path: seen.append(Path(path).name) or read(path))
     collection = load_catalog().collections["cheng_figshare"]
     folder = write_tree(tmp_path, {"17.mat": stream.getvalue()})
     inventory = take_inventory({"cheng_figshare": collection}, {"cheng_figshare": folder}, workers=2)
@@ -358,8 +358,8 @@ def test_an_error_while_decoding_reaches_every_thread(
 def forbid_reading(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     read = scan.read_whole
 
-    def check(path: Path) -> bytes:
-        assert folder not in path.parents, f"{path} was read again"
+    def check(path: str) -> bytes:
+        assert folder not in Path(path).parents, f"{path} was read again"
         return read(path)
 
     monkeypatch.setattr(scan, "read_whole", check)

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.errors import DecodeError
 from pipeline.imaging import decode
 from pipeline.imaging.decode import decode_image
-from pipeline.imaging.jpeg import JpegFile, decode_plain
+from pipeline.imaging.jpeg import JpegFile, decode_plain, read_header, sum_quantisation
 
 NOISE = np.random.default_rng(0).integers(0, 256, (45, 37, 3), np.uint8)
 SMOOTH = np.add.outer(np.arange(45) * 4, np.arange(37) * 2).astype(np.uint8)
@@ -26,8 +26,8 @@ def encode(pixels: np.ndarray, *, mode: str | None = None, **options: object) ->
 
 
 def shorten(data: bytes) -> np.ndarray | None:
-    with JpegFile(io.BytesIO(data)) as image:
-        return decode_plain(data, image)
+    header = read_header(data)
+    return None if header is None else decode_plain(data, header)
 
 
 def find_outcome(data: bytes) -> object:
@@ -75,6 +75,24 @@ def test_plain_files_take_the_short_cut_and_show_the_same(name: str, monkeypatch
     assert found is not None
     assert found.flags.writeable
     compare(PLAIN[name], monkeypatch)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_header_says_what_pillow_says(name: str) -> None:
+    header = read_header(PLAIN[name])
+    assert header is not None
+    with JpegFile(io.BytesIO(PLAIN[name])) as image:
+        assert (header.width, header.height, header.mode) == (*image.size, image.mode)
+        assert header.quantisation == sum_quantisation(image)
+
+
+def test_segments_that_may_change_the_picture_are_left_to_pillow() -> None:
+    plain, start = PLAIN["colour 4:2:0"], 20  # right after JFIF's segment
+    for code in (0xE1, 0xE2, 0xED, 0xEE, 0xC0):
+        odd = plain[:start] + bytes((0xFF, code, 0, 12)) + b"Adobe\0\0\0\0\0" + plain[start:]
+        assert read_header(odd) is None or code == 0xC0
+    assert read_header(plain[:2] + plain[start:]) is not None  # without JFIF's segment
+    assert read_header(plain[:16]) is None
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
