@@ -46,7 +46,9 @@ def variants(
         cache = open_cache(
             test, raw_store.folders(), size=SIZE, root=raw_store.cache_root, workers=raw_store.workers
         )
-        frames = make_variants(test, cache, degradations, size=SIZE, limit=config.limit)
+        frames = make_variants(
+            test, cache, degradations, size=SIZE, limit=config.limit, workers=raw_store.workers
+        )
         lake.write_stream("variants", frames, inputs=digest, code=CODE)
     manifest = lake.manifest("variants")
     assert manifest is not None

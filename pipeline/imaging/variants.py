@@ -1,6 +1,7 @@
 """Degraded copies of the test images, as rows of the `variants` table, in bounded memory."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ def make_variants(
     *,
     size: int,
     limit: int | None = None,
+    workers: int = 1,
 ) -> Iterator[pd.DataFrame]:
     """Degrade every test image by every kind at every severity.
 
@@ -36,6 +38,7 @@ def make_variants(
         limit: at most so many pictures a label, each with all its copies among the rows, since recipes may
             choose different ones; the first by a digest of the picture, so that further images elsewhere
             change nothing; null takes all.
+        workers: threads that write PNG; they change nothing but time.
 
     Yields:
         Frames of table `variants`, at most `FRAME_ROWS` rows each, together sorted by the table's key. A
@@ -53,11 +56,12 @@ def make_variants(
     labels = choose_images(split, limit=limit)
     kinds = [degradations[name] for name in sorted(degradations)]
     step = max(1, FRAME_ROWS // max(1, len(kinds) * len(SEVERITIES)))
-    for first in range(0, len(labels), step):
-        part = labels.iloc[first : first + step]
-        frame = _degrade_part(part, cache, kinds)
-        for start in range(0, len(frame), FRAME_ROWS):
-            yield frame.iloc[start : start + FRAME_ROWS].reset_index(drop=True)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for first in range(0, len(labels), step):
+            part = labels.iloc[first : first + step]
+            frame = _degrade_part(part, cache, kinds, pool)
+            for start in range(0, len(frame), FRAME_ROWS):
+                yield frame.iloc[start : start + FRAME_ROWS].reset_index(drop=True)
 
 
 def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Series[str]":
@@ -82,7 +86,9 @@ def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Serie
     return test.set_index("image_id")["label"].sort_index()
 
 
-def _degrade_part(labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degradation]) -> pd.DataFrame:
+def _degrade_part(
+    labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degradation], pool: ThreadPoolExecutor
+) -> pd.DataFrame:
     image_ids = labels.index.tolist()
     images = torch.from_numpy(cache.read(image_ids)).float().div_(255)[:, None]
     rows = []
@@ -90,14 +96,16 @@ def _degrade_part(labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degra
         for severity in SEVERITIES:
             seeds = [seed_for("variant", image_id, kind.name, severity) for image_id in image_ids]
             degraded = degrade(images, kind, severity, seeds).mul_(255).round_().to(torch.uint8)
-            for image_id, label, seed, plane in zip(
-                image_ids, labels, seeds, degraded.numpy()[:, 0], strict=True
-            ):
-                rows.append(
-                    (image_id, label, kind.name, severity, seed, {"bytes": _encode_png(plane), "path": None})
-                )
+            # Half of the time goes into PNG: that of one kind is written while the next one is made.
+            pictures = pool.map(_encode_png, degraded.numpy()[:, 0])
+            rows.append((kind.name, severity, seeds, pictures))
     table = find_table("variants")
-    return pd.DataFrame(rows, columns=table.names).sort_values(list(table.key), ignore_index=True)
+    told = [
+        (image_id, label, name, severity, seed, {"bytes": data, "path": None})
+        for name, severity, seeds, pictures in rows
+        for image_id, label, seed, data in zip(image_ids, labels, seeds, pictures, strict=True)
+    ]
+    return pd.DataFrame(told, columns=table.names).sort_values(list(table.key), ignore_index=True)
 
 
 def _encode_png(plane: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
