@@ -44,8 +44,10 @@ def score_histogram(bins: Sequence[Bin], marks: Mapping[str, float | None]) -> H
     for k, (words, score) in enumerate((words, score) for words, score in marks.items() if score is not None):
         x, y = axis.place(max(first, score)), 12.0 + 15 * k
         parts += [line((x, y + 3), (x, top + height), INK, "3 3")]
-        parts += [text(x - 5, y, f"{words} {score:.3f}", anchor="end")]
+        near, anchor = (x - 5, "end") if k == 0 or x > WIDTH - 150 else (x + 5, "start")
+        parts += [text(near, y, f"{words} {score:.3f}", anchor=anchor)]
     parts.append(text(left + length / 2, top + height + 36, "score of the pair", fill=FAINT, anchor="middle"))
+    parts.append(text(0, top - 12, "pairs, logarithmic", fill=FAINT))
     return draw(WIDTH, top + height + 42, *parts, title="Pairs by score and verdict")
 
 

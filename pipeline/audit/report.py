@@ -60,7 +60,7 @@ def render_report(evidence: Evidence, facts: Facts) -> str:
     headline, *others = (render(evidence, facts, gallery) for render in SECTIONS)
     links = tag("nav", *(tag("a", words, href=f"#{name}") for name, words in LINKS.items()))
     warnings = (tag("p", words, class_="note warn") for words in _warn(evidence, facts))
-    main = tag("main", headline, *warnings, links, *others, _render_footer(facts))
+    main = tag("main", links, headline, *warnings, *others, _render_footer(facts))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '

@@ -38,6 +38,7 @@ LEAF = 10
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Fold = tuple[Ints, Ints]
 
 
@@ -171,13 +172,23 @@ def _predict(features: Floats, labels: Ints, folds: Sequence[Fold]) -> Ints:
     from sklearn.tree import DecisionTreeClassifier
 
     predicted = np.full(len(labels), -1, np.int64)
-    tree = DecisionTreeClassifier(
-        max_depth=DEPTH, min_samples_leaf=LEAF, class_weight="balanced", random_state=0
-    )
+    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
+    single: Singles = features.astype(np.float32)  # as a tree sees them: else each fit makes them anew
     with config_context(assume_finite=True, skip_parameter_validation=True):  # a thousand small fits
         for train, test in folds:
-            predicted[test] = tree.fit(features[train], labels[train]).predict(features[test])
+            own = labels[train]
+            fitted = tree.fit(single[train], own, sample_weight=_weigh(own))
+            predicted[test] = fitted.predict(single[test])
     return predicted
+
+
+def _weigh(labels: Ints) -> Floats:
+    """What `class_weight="balanced"` weighs each image by, in a tenth of its time."""
+    sizes = np.bincount(labels)
+    weights: Floats = (len(labels) / (np.count_nonzero(sizes) * sizes.astype(np.float64)[labels])).astype(
+        np.float64
+    )
+    return weights
 
 
 def _score_shuffled(sample: _Sample, features: Floats, shuffle: int) -> float:

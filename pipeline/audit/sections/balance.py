@@ -48,7 +48,8 @@ def _tabulate_crossings(facts: Facts) -> Html:
                 count(one.patients), tag("b", share, class_=good),
             )
         )  # fmt: skip
-    head = ("protocol", "test rows", "images", "pictures", "known patients", "test rows affected")
+    crossing = (f"{what} on both sides" for what in ("images", "pictures", "known patients"))
+    head = ("protocol", "test rows", *crossing, "test rows that share one")
     return table(head, rows)
 
 

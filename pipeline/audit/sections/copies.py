@@ -21,6 +21,7 @@ EVIDENCE_WORDS = {
     "aligned": "aligned local correlation",
     "ncc": "correlation of the thumbnails",
     "lncc": "local correlation of the thumbnails",
+    "coarse": "a coarse alignment alone, given up early",
 }
 Transforms = Mapping[tuple[str, str], Transform]
 LEGEND = "From left: first image, second image, the second laid over the first, what differs (×2)."
@@ -79,8 +80,15 @@ def _say_comparison(found: Comparison) -> str:
     return (
         f"{count(found.pairs)} pairs were compared closely: {count(by.get('copy', 0))} are proven copies, "
         f"{count(by.get('review', 0))} lie in the grey band and are not joined unless a person accepts them, "
-        f"{count(by.get('rejected', 0))} are rejected."
+        f"{count(by.get('rejected', 0))} are rejected." + _say_proofs(found)
     )
+
+
+def _say_proofs(found: Comparison) -> str:
+    """By what copies were proven: the histogram that stands open shows one kind alone."""
+    proofs = [(one.by_verdict.get("copy", 0), one.evidence) for one in found.scores]
+    told = [f"{EVIDENCE_WORDS.get(name, name)} {count(size)}" for size, name in proofs if size]
+    return f" What proved the copies: {'; '.join(told)}." if len(told) > 1 else ""
 
 
 def _say_scores(found: Scores) -> str:

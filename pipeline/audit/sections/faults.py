@@ -19,6 +19,7 @@ KIND_WORDS = {
     "bytes": "files of the same bytes carry different labels",
     "copies": "copies of one picture carry different labels, and no reference decides",
 }
+FOREIGN_WORDS = {"ct": "CT"}
 
 
 def render_conflicts(evidence: Evidence, facts: Facts, gallery: Gallery) -> Html:
@@ -113,7 +114,7 @@ def render_aside(evidence: Evidence, facts: Facts, gallery: Gallery) -> Html:
         return join([*parts, tag("p", "None was found by the statistics of the scan.")])
     counts = Counter((one.kind, one.collection, one.kept) for one in facts.foreign)
     lines = [
-        (kind, name, "kept by a decision" if kept else "set aside", count(size))
+        (FOREIGN_WORDS.get(kind, kind), name, "kept by a decision" if kept else "set aside", count(size))
         for (kind, name, kept), size in sorted(counts.items())
     ]
     parts.append(table(("looks like", "collection", "verdict", "images"), lines, texts=3))
@@ -129,7 +130,9 @@ def _show_foreign(kind: str, rows: list[Foreign], gallery: Gallery) -> Html:
     listed = details(
         f"What was measured ({few(len(rows), LISTED, 'image')})", table(("file", "found"), lines, texts=2)
     )
-    return details(f"{kind} ({few(len(rows), 2 * TILES, 'image')})", sheet(figures), listed)
+    return details(
+        f"{FOREIGN_WORDS.get(kind, kind)} ({few(len(rows), 2 * TILES, 'image')})", sheet(figures), listed
+    )
 
 
 def _show_aside(evidence: Evidence, gallery: Gallery) -> list[Html]:

@@ -107,7 +107,7 @@ def _draw_matrix(shared: Sequence[Shared], facts: Facts) -> Html:
             share = one.pictures / pictures[row] if pictures[row] else 0
             words = [f"{count(one.pictures)} ({percent(one.pictures, pictures[row])})"]
             words += [Html("<br>"), tag("span", f"{count(one.turned)} only turned", class_="small")]
-            paper = f"background:rgba(194,69,45,{round(0.5 * share, 2)})"
+            paper = f"padding-left:8px;background:rgba(194,69,45,{round(0.5 * share, 2)})"
             cells.append(tag("td", *words, class_="n", style=paper))
         lines.append(tag("tr", *cells))
     head = tag("tr", tag("th", "pictures of ↓ also in →"), *(tag("th", name, class_="n") for name in names))
