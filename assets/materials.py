@@ -141,17 +141,23 @@ def result_of(
         **metadata,
     }
     if frame is not None:
-        shown["preview"] = dg.MetadataValue.md(preview(frame))
+        shown["preview"] = dg.MetadataValue.md(preview(frame, total=manifest.rows))
     return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(manifest.digest))
 
 
-def preview(frame: "pd.DataFrame", rows: int = PREVIEW_ROWS) -> str:
-    """The first rows as a Markdown table; long cells are cut, pictures are named by size."""
+def preview(frame: "pd.DataFrame", rows: int = PREVIEW_ROWS, *, total: int | None = None) -> str:
+    """The first rows as a Markdown table; long cells are cut, pictures are named by size.
+
+    Args:
+        frame: a table, or its first rows.
+        rows: how many are shown.
+        total: how many the table has, where `frame` is not all of it.
+    """
     names = [str(name) for name in frame.columns]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in frame.head(rows).itertuples(index=False):
         lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
-    more = len(frame) - rows
+    more = (len(frame) if total is None else total) - rows
     return "\n".join(lines) + (f"\n\n… and {more:,} more" if more > 0 else "")
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.materials import (
     OWNER,
+    PREVIEW_ROWS,
     code_version,
     counts,
     digest_entries,
@@ -86,9 +87,11 @@ def inventory_asset(catalog: Catalog) -> dg.AssetsDefinition:
         else:
             context.log.info("raw collections and code unchanged: no file is read again")
         for name in INVENTORY:
-            manifest, frame = lake.manifest(name), lake.read(name)
+            manifest = lake.manifest(name)
             assert manifest is not None
-            shown = {"per collection": dg.MetadataValue.md(_count_files(frame))} if name == "scan" else {}
+            counted = name == "scan"
+            frame = lake.read(name) if counted else lake.head(name, PREVIEW_ROWS)
+            shown = {"per collection": dg.MetadataValue.md(_count_files(frame))} if counted else {}
             result = result_of(manifest, frame, **shown)
             yield result._replace(asset_key=dg.AssetKey(name))
 

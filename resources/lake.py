@@ -138,6 +138,21 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 _keep(expected, kept)
         return kept.copy(deep=False)
 
+    def head(self, name: str, rows: int) -> "pd.DataFrame":
+        """The first rows of a table of any size; its digest is checked first.
+
+        Raises:
+            TableError: it is missing, damaged, or has another schema than declared.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._check_bytes(name)
+        with pq.ParquetFile(self.path(name), memory_map=True) as file:
+            first = next(file.iter_batches(batch_size=rows), None)
+            batches = [] if first is None else [first]
+            return from_arrow(name, pa.Table.from_batches(batches, file.schema_arrow))
+
     def pick(self, name: str, image_ids: "Iterable[str]") -> "pd.DataFrame":
         """The rows of some images of a large table; only their cells become Python's.
 
@@ -148,8 +163,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        if digest_file(self.path(name)) != self.digest(name):
-            raise TableError(f"table {name!r} ({self.path(name)}) was changed; materialise its asset again")
+        self._check_bytes(name)
         wanted, parts = pa.array(sorted(set(image_ids)), pa.string()), []
         with pq.ParquetFile(self.path(name), memory_map=True) as file:
             for batch in file.iter_batches(batch_size=1024):
@@ -165,11 +179,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if digest_file(self.path(name)) != self.digest(name):
-            raise TableError(f"table {name!r} ({self.path(name)}) was changed; materialise its asset again")
+        self._check_bytes(name)
         with pq.ParquetFile(self.path(name)) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from_arrow(name, pa.Table.from_batches([batch]))
+
+    def _check_bytes(self, name: str) -> None:
+        if digest_file(self.path(name)) != self.digest(name):
+            raise TableError(f"table {name!r} ({self.path(name)}) was changed; materialise its asset again")
 
     def rescue(self, name: str) -> "pd.DataFrame":
         """A whole table whose manifest a kill kept from being written; its digest cannot be checked.

@@ -48,6 +48,35 @@ def test_a_damaged_table_is_refused(lake):
         lake.read("groups")
 
 
+def test_a_table_is_parsed_once_and_no_reader_sees_what_another_does(lake):
+    lake.write("groups", groups("a", "b"), inputs="i", code="c")
+    first = lake.read("groups")
+    first["safety"] = "picture"
+    first.loc[0, "group_id"] = "h"
+    second = lake.read("groups")
+    assert list(second["group_id"]) == ["g", "g"] and list(second["safety"]) == ["image", "image"]
+    lake.path("groups").write_bytes(b"harmed")
+    with pytest.raises(TableError, match="changed or damaged"):
+        lake.read("groups")
+
+
+def test_the_head_and_some_images_are_read_alone(lake):
+    lake.write("groups", groups(*"dcba"), inputs="i", code="c")
+    assert list(lake.head("groups", 2)["image_id"]) == ["a", "b"]
+    assert list(lake.pick("groups", ["d", "b", "b", "z"])["image_id"]) == ["b", "d"]
+    assert list(lake.pick("groups", [])["image_id"]) == []
+    lake.path("groups").write_bytes(b"harmed")
+    for read in (lambda: lake.head("groups", 2), lambda: lake.pick("groups", ["a"])):
+        with pytest.raises(TableError, match="was changed"):
+            read()
+
+
+def test_an_empty_table_has_an_empty_head(lake):
+    lake.write("groups", groups(), inputs="i", code="c")
+    assert len(lake.head("groups", 3)) == 0
+    assert len(lake.pick("groups", ["a"])) == 0
+
+
 def test_a_refused_frame_leaves_the_stored_table(lake):
     lake.write("groups", groups("a"), inputs="i", code="c")
     with pytest.raises(TableError, match="repeat the key"):
