@@ -23,7 +23,7 @@ from pipeline.curation.orientation import (
     compose,
     flatten,
     invert,
-    name_orientation,
+    name_orientations,
     unflatten,
 )
 from pipeline.curation.pairs import compare_images
@@ -220,22 +220,29 @@ def _span_pictures(
 
 def _describe_pictures(names: list[str], neighbours: Neighbours) -> list[tuple[object, ...]]:
     """Walk each tree from its smallest image_id: rows of `pictures`."""
-    rows: dict[int, tuple[object, ...]] = {}
+    found: dict[int, tuple[str, str, str]] = {}
+    ways: dict[int, Transform] = {}
+    proofs: dict[int, tuple[float, float | None, str]] = {}
     for representative, name in enumerate(names):
-        if representative in rows:
+        if representative in found:
             continue
         picture = digest_bytes(f"picture:{name}".encode())[:16]
-        still = flatten(np.eye(2, 3))
-        rows[representative] = (name, picture, name, name, False, 0, still, 1.0, None, "self")
-        reached = [(representative, np.eye(2, 3))]
-        for row, transform in reached:
+        found[representative] = (picture, name, name)
+        ways[representative], proofs[representative] = np.eye(2, 3), (1.0, None, "self")
+        reached = [representative]
+        for row in reached:
             for other, edge in neighbours[row]:
-                if other not in rows:
+                if other not in found:
                     step = edge.transform if row == edge.first else invert(edge.transform)
-                    led = compose(step, transform)
-                    rows[other] = (
-                        names[other], picture, name, names[row], *name_orientation(led), flatten(led),
-                        edge.score, edge.worst, edge.evidence,
-                    )  # fmt: skip
-                    reached.append((other, led))
-    return [rows[row] for row in range(len(names))]
+                    found[other] = (picture, name, names[row])
+                    ways[other] = compose(step, ways[row])
+                    proofs[other] = (edge.score, edge.worst, edge.evidence)
+                    reached.append(other)
+    rows = range(len(names))
+    # Named all at once: one by one they would take most of the time.
+    every = np.stack([ways[row] for row in rows]) if names else np.empty((0, 2, 3))
+    mirrored, turned = (column.tolist() for column in name_orientations(every))
+    return [
+        (names[row], *found[row], mirrored[row], turned[row], flatten(ways[row]), *proofs[row])
+        for row in rows
+    ]
