@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 GROUP = "curation"
 SEARCH = (
     "pairs", "thumbnails", "borders", "orientation", "retrieval", "cells", "reencodings", "spectra", "views",
-    "starts", "alignment", "scores",
+    "starts", "alignment", "levels", "refinement", "scores",
 )  # fmt: skip
 CODE = {
     "pairs": code_version(*(f"curation/{module}.py" for module in SEARCH)),

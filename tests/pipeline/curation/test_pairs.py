@@ -172,7 +172,7 @@ def test_reuse_measures_nothing_again(mixed, monkeypatch):
     def fail(*_):
         raise AssertionError("aligned again")
 
-    monkeypatch.setattr("pipeline.curation.pairs.align_pair", fail)
+    monkeypatch.setattr("pipeline.curation.pairs.align_pairs", fail)
     monkeypatch.setattr("pipeline.curation.reencodings._prove_batch", fail)
     thumbnails = tabulate_thumbnails(MIXED)
     again = compare_images(thumbnails, previous=mixed, known=set(thumbnails["image_id"]))
