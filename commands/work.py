@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from commands.graph import Graph
 from pipeline.errors import SettingsError
-from pipeline.protocols import list_protocols
+from pipeline.protocols import list_protocols, protocol_path
 from resources.instance import open_instance
 from resources.settings import Settings, claim_home, load_settings
 
@@ -53,6 +54,7 @@ def run_curation() -> int:
 def run_training(recipe: str, protocol: str) -> int:
     """One recipe under one protocol, and the leaderboard anew; prints it."""
     from assets.partitions import grid_key
+    from assets.trainings import require_weights
     from pipeline.evaluation.leaderboard import render_leaderboard
 
     with open_graph("make train") as (graph, settings):
@@ -66,6 +68,9 @@ def run_training(recipe: str, protocol: str) -> int:
             say(
                 f"note: {recipe} is meant for {', '.join(known[recipe].profiles)}, not for {settings.profile}"
             )
+        begun = Path(graph.raw_store.home, "models", recipe, protocol_path(protocol)).glob("*/*/last.pt")
+        if not any(begun):
+            require_weights(known[recipe], graph.trainer.weights)
         say(graph.refresh("curate").describe())
         with tracking_server(graph, settings):
             say(graph.refresh("train", grid_key(recipe, protocol)).describe())

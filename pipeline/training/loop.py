@@ -22,10 +22,10 @@ from pipeline.training.inference import predict
 from pipeline.training.inputs import normalise
 from pipeline.training.models import build_model, count_parameters
 from pipeline.training.optimisers import find_rate, set_rate
-from pipeline.training.progress import comment_epoch, find_kept, find_stop
+from pipeline.training.progress import comment_epoch, find_kept, find_stage, find_stop
 from pipeline.training.scores import score_epoch
 from pipeline.training.spec import Reporter, SilentReporter, TrainingResult, TrainingSpec, digest_identity
-from pipeline.training.state import Row, State, restore_state, save_state, start_state
+from pipeline.training.state import Row, State, enter_stage, restore_state, save_state, start_state
 
 __all__ = ["Reporter", "SilentReporter", "train"]
 
@@ -49,12 +49,13 @@ def train(spec: TrainingSpec, reporter: Reporter) -> TrainingResult:
         return finished
     checkpoint = read_checkpoint(work, spec)
     torch.manual_seed(seed_for(spec.seed, "weights"))
-    model = build_model(spec.recipe)
+    model = build_model(spec.recipe, folder=spec.weights)
     device = choose_device(spec.device, model, threads=spec.threads)
     train_part, val_part = load_parts(spec)
     parts = train_part.to(device.name), val_part.to(device.name)
     state = start_state(spec, model, device)
-    why = device.why | {"resume": restore_state(state, checkpoint, device)}
+    why = device.why | {"weights": model.origin}
+    why["resume"] = restore_state(state, spec.recipe, checkpoint, device)
     reporter.started(_describe(spec, state, device, parts, why))
     if state.history:
         write_history(work, state.history)
@@ -71,7 +72,8 @@ def _train_epochs(
 ) -> None:
     recipe, work = spec.recipe, Path(spec.work)
     augmenter = Augmenter(recipe.augment, spec.degradations, seed=spec.seed, threads=spec.threads)
-    while not find_stop(recipe, state.history):
+    while stage := find_stage(recipe, state.history):
+        enter_stage(state, recipe, stage)
         epoch, begun = len(state.history) + 1, time.monotonic()
         row = _train_epoch(spec, state, device, parts[0], augmenter)
         trained = time.monotonic() - begun
@@ -107,8 +109,10 @@ def _train_epoch(spec: TrainingSpec, state: State, device: Device, part: Part, a
             state.average.update(state.model, step)
         totals += torch.stack([loss.double() * len(batch), hits.double()])
     loss_sum, hit_sum = totals.tolist()
+    stage = {"stage": state.stage} if recipe.stages else {}
     return {
         "epoch": epoch,
+        **stage,
         "train_loss": loss_sum / len(part),
         "train_accuracy": hit_sum / len(part),
         "lr": rate,

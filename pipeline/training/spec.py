@@ -23,6 +23,7 @@ class TrainingSpec(Strict):
     folders: dict[str, str] = Field(description="collection -> its raw folder")
     cache: str = Field(description="folder of the decoded images")
     work: str = Field(description="folder of this training: checkpoints, history, result")
+    weights: str = Field("", description="folder of ImageNet weights, looked in before timm's cache and hub")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<n> or mps")
     threads: int = Field(1, ge=1, description="CPU threads; another number gives other last bits")
     workers: int = Field(1, ge=1, description="processes that decode images; changes no result")

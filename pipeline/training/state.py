@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from pipeline.recipe import Recipe
 from pipeline.training.averaging import MovingAverage
 from pipeline.training.checkpoints import write_best, write_checkpoint, write_history
 from pipeline.training.devices import Device
 from pipeline.training.models import Network
 from pipeline.training.optimisers import make_optimiser
+from pipeline.training.progress import Stage, find_stage
 from pipeline.training.spec import TrainingSpec
 
 Row = dict[str, float]
@@ -27,6 +29,7 @@ class State:
     average: MovingAverage | None
     history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
+    stage: int = 1
 
     @property
     def judged(self) -> Network:
@@ -41,10 +44,22 @@ def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
     return State(model, make_optimiser(model, spec.recipe.optimiser), average)
 
 
-def restore_state(state: State, checkpoint: Mapping[str, Any] | None, device: Device) -> str:
+def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:
+    """Freeze and free layers as a stage says, with a fresh optimiser; nothing where it is entered already."""
+    if stage.number == state.stage:
+        return
+    state.model.freeze(stage.spec.freeze)
+    state.optimiser = make_optimiser(state.model, recipe.optimiser)
+    state.stage = stage.number
+
+
+def restore_state(state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | None, device: Device) -> str:
     """Bring a fresh state to where a checkpoint is; says in words where training goes on."""
     if checkpoint is None:
         return "started from the beginning"
+    trained = find_stage(recipe, checkpoint["history"][:-1])
+    assert trained is not None
+    enter_stage(state, recipe, trained)
     state.model.load_state_dict(checkpoint["model"])
     state.optimiser.load_state_dict(checkpoint["optimiser"])
     if state.average:

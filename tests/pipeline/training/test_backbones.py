@@ -5,13 +5,13 @@ import time
 import pytest
 
 from pipeline.errors import TrainingError, WeightsError
-from pipeline.training.backbones import create_timm, find_config, find_imagenet_file
+from pipeline.training.backbones import find_config, find_imagenet_file
 
 
 def test_imagenet_without_a_network_fails_fast_and_says_what_to_do() -> None:
     begun = time.monotonic()
     with pytest.raises(WeightsError, match=r"not in the local cache .* set model.weights: none"):
-        create_timm("test_resnet", 1, imagenet=True, endpoint="http://127.0.0.1:9")
+        find_imagenet_file("test_resnet", endpoint="http://127.0.0.1:9")
     assert time.monotonic() - begun < 20
 
 
