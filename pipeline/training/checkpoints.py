@@ -22,7 +22,7 @@ from pipeline.training.inference import BEST
 from pipeline.training.spec import TrainingResult, TrainingSpec, digest_identity
 
 HISTORY, LAST, RESULT = "history.jsonl", "last.pt", "result.json"
-FORMAT = 1
+FORMAT = 2
 
 
 def write_history(work: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -64,7 +64,10 @@ class Reporter(Protocol):
     """Whom a training tells how it goes. An epoch is told at least once, after its checkpoint is on disk."""
 
     def started(self, facts: Mapping[str, str]) -> None:
-        """Called once, before the first step: device, precision, sizes and reasons, as text."""
+        """Called before the first step: device, precision, sizes and reasons, as text.
+
+        And again where a batch did not fit the device's memory, with what changed.
+        """
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], note: str) -> None:
         """Called after each epoch (from 1): the history row, images_per_second and seconds_left."""

@@ -1,13 +1,16 @@
 """All that changes while training, and its way to disk and back."""
 
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
+from pipeline.errors import TrainingError
 from pipeline.recipe import Recipe
 from pipeline.training.averaging import MovingAverage
 from pipeline.training.checkpoints import write_best, write_checkpoint, write_history
@@ -22,7 +25,12 @@ Row = dict[str, float]
 
 @dataclass
 class State:
-    """Weights, their average, the optimiser, and the rows of the finished epochs."""
+    """Weights, their average, the optimiser, and the rows of the finished epochs.
+
+    Args:
+        stage: number of the stage that the optimiser belongs to, from 1.
+        parts: into how many parts each batch goes, so that it fits the device's memory.
+    """
 
     model: Network
     optimiser: torch.optim.Optimizer
@@ -30,6 +38,7 @@ class State:
     history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
     stage: int = 1
+    parts: int = 1
 
     @property
     def judged(self) -> Network:
@@ -65,6 +74,7 @@ def restore_state(state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | 
     if state.average:
         state.average.model.load_state_dict(checkpoint["average"])
     state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
+    state.parts = checkpoint["parts"]
     then, now = checkpoint["environment"], describe_environment(device)
     changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
     warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
@@ -75,19 +85,39 @@ def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, 
     """Write what the last epoch left, its weights too where they are `kept` as the model.
 
     The checkpoint comes last: a crash before it repeats the epoch and writes the same bytes again.
+
+    Raises:
+        TrainingError: a file cannot be written, for want of room for example.
     """
-    write_history(work, state.history)
-    if kept:
-        write_best(work, state.judged)
     stored = {
         "model": state.model.state_dict(),
         "average": state.average.model.state_dict() if state.average else None,
         "optimiser": state.optimiser.state_dict(),
         "history": state.history,
         "seconds": state.seconds,
+        "parts": state.parts,
         "environment": describe_environment(device),
     }
-    write_checkpoint(work, spec, stored)
+    try:
+        write_history(work, state.history)
+        if kept:
+            write_best(work, state.judged)
+        write_checkpoint(work, spec, stored)
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors wrap what the disk says
+        raise TrainingError(_explain_failure(work, state, error)) from error
+
+
+def _explain_failure(work: Path, state: State, error: Exception) -> str:
+    tensors = [*state.model.state_dict().values()]
+    # Weights, their average, two moments and the best ones: what a checkpoint holds at most.
+    needed = 5 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
+    free = shutil.disk_usage(work).free / 1e6
+    done = len(state.history) - 1
+    return (
+        f"epoch {done + 1} cannot be written to {work}: {error}. It takes up to {needed:,.1f} MB, "
+        f"{free:,.1f} MB are free there; make room, or move FALX_HOME to a larger disk, and run the same "
+        f"command again: it goes on after epoch {done}"
+    )
 
 
 def describe_environment(device: Device) -> dict[str, str]:
