@@ -3,6 +3,7 @@
 history.jsonl     one row an epoch: losses, accuracies, macro-F1, learning rate; no wall times
 best.safetensors  the weights that become the model
 last.pt           everything that the next epoch needs: tensors and plain state, nothing to unpickle
+tensorboard/      event files of the same rows, and the model graph
 result.json       written last; its presence means complete
 """
 

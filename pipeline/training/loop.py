@@ -17,6 +17,8 @@ from pipeline.imaging.augment import Augmenter
 from pipeline.training.batches import Part, load_parts, order_batches, weigh_classes
 from pipeline.training.checkpoints import read_checkpoint, read_result, write_history, write_result
 from pipeline.training.devices import Device, choose_device
+from pipeline.training.events import start_events
+from pipeline.training.graphs import trace_graph
 from pipeline.training.inference import BATCH_SIZE, predict
 from pipeline.training.models import build_model, count_parameters
 from pipeline.training.optimisers import find_rate, set_rate
@@ -49,6 +51,9 @@ def train(spec: TrainingSpec, reporter: Reporter) -> TrainingResult:
     state, device, why = _begin(spec)
     train_part, val_part = load_parts(spec)
     parts = train_part.to(device.name), val_part.to(device.name)
+    graph, trouble = trace_graph(state.model, spec.recipe)
+    why |= {"graph": trouble} if trouble else {}
+    start_events(work, state.history, graph)
     reporter.started(_describe(spec, state, device, parts, why))
     if state.history:
         write_history(work, state.history)

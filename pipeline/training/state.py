@@ -15,6 +15,7 @@ from pipeline.recipe import Recipe
 from pipeline.training.averaging import MovingAverage
 from pipeline.training.checkpoints import write_best, write_checkpoint, write_history
 from pipeline.training.devices import Device
+from pipeline.training.events import add_event
 from pipeline.training.models import Network
 from pipeline.training.optimisers import make_optimiser
 from pipeline.training.progress import Stage, find_stage
@@ -103,6 +104,7 @@ def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, 
         if kept:
             write_best(work, state.judged)
         write_checkpoint(work, spec, stored)
+        add_event(work, state.history[-1])
     except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors wrap what the disk says
         raise TrainingError(_explain_failure(work, state, error)) from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.training.spec import TrainingSpec
-from resources.payload import NoTracker, PipesReporter
+from resources.payload import NoTracker, PipesReporter, describe_epoch
 from resources.settings import ROOT
 
 sys.path.append(str(Path(__file__).parents[1] / "pipeline" / "training"))  # training_toys.py
@@ -105,11 +105,11 @@ def test_the_reporter_passes_on_what_the_tracker_has_to_say():
     recorder = Recorder()
     reporter = PipesReporter(recorder, Forgetful())
     reporter.started({"device": "cpu"})
-    reporter.epoch(1, {"loss": 1.0}, "epoch 1 of 2")
+    reporter.epoch(1, {}, "best so far")
     reporter.close()
     assert recorder.lines == [
         "info device: cpu",
-        "info epoch 1 of 2",
+        "info epoch 1: best so far",
         "warning epoch 1 waits",
         "warning epoch 1 is lost",
     ]
@@ -120,4 +120,16 @@ def test_without_mlflow_nothing_is_said():
     reporter = PipesReporter(recorder, NoTracker())
     reporter.epoch(1, {"loss": 1.0}, "note")
     reporter.close()
-    assert recorder.lines == ["info note"]
+    assert recorder.lines == ["info epoch 1: note"]
+
+
+def test_a_person_who_watches_sees_figures_speed_and_time_left():
+    metrics = {"epoch": 3, "lr": 0.1, "train_loss": 0.5, "val_loss": 0.25, "val_macro_f1": 0.75}
+    metrics |= {"images_per_second": 1234.5, "seconds_left": 61.2}
+    figures = "train loss 0.5000, val loss 0.2500, val macro-F1 0.7500"
+    assert describe_epoch(3, metrics, "best so far") == (
+        f"epoch 3: {figures}, 1,234 images/s, at most 61 s left, best so far"
+    )
+    assert describe_epoch(9, metrics | {"seconds_left": 0.0}, "no gain") == (
+        f"epoch 9: {figures}, 1,234 images/s, no gain"
+    )

@@ -59,7 +59,7 @@ def test_a_separable_toy_is_learnt_and_all_is_written(make_spec: MakeSpec) -> No
     assert result.val["macro_f1"] > 0.9
     assert (result.n_train, result.n_val, result.epochs) == (24, 16, 4)
     names = sorted(path.name for path in Path(spec.work).iterdir())
-    assert names == ["best.safetensors", "history.jsonl", "last.pt", "result.json"]
+    assert names == ["best.safetensors", "history.jsonl", "last.pt", "result.json", "tensorboard"]
     stored = TrainingResult.model_validate_json((Path(spec.work) / "result.json").read_text())
     assert stored == result
     rows = _rows(spec)
