@@ -25,7 +25,15 @@ from pipeline.training.optimisers import find_rate, set_rate
 from pipeline.training.progress import comment_epoch, find_kept, find_stage, find_stop
 from pipeline.training.scores import score_epoch
 from pipeline.training.spec import Reporter, SilentReporter, TrainingResult, TrainingSpec, digest_identity
-from pipeline.training.state import Row, State, enter_stage, restore_state, save_state, start_state
+from pipeline.training.state import (
+    Row,
+    State,
+    enter_stage,
+    explaining,
+    restore_state,
+    save_state,
+    start_state,
+)
 from pipeline.training.steps import describe_parts, split_further, take_step
 
 __all__ = ["Reporter", "SilentReporter", "train"]
@@ -53,10 +61,11 @@ def train(spec: TrainingSpec, reporter: Reporter) -> TrainingResult:
     parts = train_part.to(device.name), val_part.to(device.name)
     graph, trouble = trace_graph(state.model, spec.recipe)
     why |= {"graph": trouble} if trouble else {}
-    start_events(work, state.history, graph)
+    with explaining(work, state, "the first file"):
+        start_events(work, state.history, graph)
+        write_history(work, state.history)
     reporter.started(_describe(spec, state, device, parts, why))
     if state.history:
-        write_history(work, state.history)
         reporter.epoch(len(state.history), state.history[-1], "resumed after this epoch")
     while not _train_epochs(spec, state, device, parts, reporter):
         smaller = split_further(spec.recipe, state.parts)
@@ -67,7 +76,8 @@ def train(spec: TrainingSpec, reporter: Reporter) -> TrainingResult:
         reporter.started({"memory": why["memory"], "resume": begun["resume"]})
     why["stopping"] = find_stop(spec.recipe, state.history)
     result = _conclude(spec, state, device, parts, why)
-    write_result(work, result)
+    with explaining(work, state, "the result"):
+        write_result(work, result)
     return result
 
 

@@ -1,8 +1,9 @@
 """All that changes while training, and its way to disk and back."""
 
+import contextlib
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,27 +100,33 @@ def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, 
         "parts": state.parts,
         "environment": describe_environment(device),
     }
-    try:
+    with explaining(work, state, f"epoch {len(state.history)}"):
         write_history(work, state.history)
         if kept:
             write_best(work, state.judged)
         write_checkpoint(work, spec, stored)
         add_event(work, state.history[-1])
+
+
+@contextlib.contextmanager
+def explaining(work: Path, state: State, what: str) -> Iterator[None]:
+    """For a block that writes into a work folder: what to do where the disk is full or locked.
+
+    Raises:
+        TrainingError: the block could not write; the last checkpoint is whole.
+    """
+    try:
+        yield
     except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors wrap what the disk says
-        raise TrainingError(_explain_failure(work, state, error)) from error
-
-
-def _explain_failure(work: Path, state: State, error: Exception) -> str:
-    tensors = [*state.model.state_dict().values()]
-    # Weights, their average, two moments and the best ones: what a checkpoint holds at most.
-    needed = 5 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
-    free = shutil.disk_usage(work).free / 1e6
-    done = len(state.history) - 1
-    return (
-        f"epoch {done + 1} cannot be written to {work}: {error}. It takes up to {needed:,.1f} MB, "
-        f"{free:,.1f} MB are free there; make room, or move FALX_HOME to a larger disk, and run the same "
-        f"command again: it goes on after epoch {done}"
-    )
+        tensors = state.model.state_dict().values()
+        # Weights, their average, two moments and the best ones: what an epoch writes at most.
+        needed = 5 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
+        place = next(folder for folder in (work, *work.parents) if folder.exists())
+        raise TrainingError(
+            f"{what} cannot be written to {work}: {error}. An epoch takes up to {needed:,.1f} MB, "
+            f"{shutil.disk_usage(place).free / 1e6:,.1f} MB are free there; make room, or move FALX_HOME to "
+            "a larger disk, and run the same command again: it goes on after the last finished epoch"
+        ) from error
 
 
 def describe_environment(device: Device) -> dict[str, str]:

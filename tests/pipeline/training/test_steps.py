@@ -151,18 +151,20 @@ def full_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("size", [100, 100_000, 3_500_000])
+@pytest.mark.parametrize(
+    ("size", "what"), [(100, "the first file"), (100_000, "epoch 1"), (3_500_000, "epoch 1")]
+)
 def test_a_full_disk_says_what_to_do_and_costs_no_finished_epoch(
-    make_spec: MakeSpec, tmp_path: Path, size: int
+    make_spec: MakeSpec, tmp_path: Path, size: int, what: str
 ) -> None:
-    """The limits stop the history, the best weights (3.1 MB), and the checkpoint (9.4 MB)."""
+    """The limits stop the events, the best weights (3.1 MB), and the checkpoint (9.4 MB)."""
     fields: dict[str, Any] = {"recipe": make_recipe(stopping={"epochs": 2, "keep": "last"})}
     whole, spec = (make_spec(work=str(tmp_path / name), **fields) for name in ("whole", "broken"))
     train(whole, SilentReporter())
-    message = r"epoch 1 cannot be written to .*MB are free there; make room.*goes on after epoch 0"
+    message = rf"{what} cannot be written to .*MB are free there; make room.*after the last finished epoch"
     with full_disk(size), pytest.raises(TrainingError, match=message) as caught:
         train(spec, SilentReporter())
-    assert re.search(r"It takes up to 15\.\d MB", str(caught.value))
+    assert re.search(r"An epoch takes up to 15\.\d MB", str(caught.value))
     assert not [path for path in Path(spec.work).iterdir() if path.name.endswith(".part")]
     train(spec, SilentReporter())
     for name in ("best.safetensors", "history.jsonl"):
