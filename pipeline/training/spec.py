@@ -51,7 +51,7 @@ class TrainingResult(Strict):
     monitor_value: float = Field(description="its value at best_epoch")
     val: dict[str, float] = Field(description="loss, accuracy and macro_f1 on val at best_epoch")
     parameters: int = Field(description="numbers that the model holds, buffers left out")
-    trainable_parameters: int = Field(description="of these, not frozen")
+    trainable_parameters: int = Field(description="of these, not frozen in the last stage")
     n_train: int
     n_val: int
     device: str

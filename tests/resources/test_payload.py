@@ -1,5 +1,7 @@
 """The payload as a process: its exit codes, and what it reports to whom."""
 
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -75,6 +77,73 @@ def test_a_training_that_is_asked_to_stop_keeps_its_last_epoch_and_ends_with_3(t
     assert "Traceback" not in errors
     assert (work / "last.pt").exists()
     assert not (work / "result.json").exists()
+
+
+def change(spec: Path, **fields: object) -> None:
+    spec.write_text(
+        TrainingSpec.model_validate_json(spec.read_text()).model_copy(update=fields).model_dump_json()
+    )
+
+
+def diverge(spec: Path) -> None:
+    from training_toys import make_recipe
+
+    change(spec, recipe=make_recipe(optimiser={"name": "sgd", "lr": 1e30}, schedule={"name": "constant"}))
+
+
+def block_cache(spec: Path) -> None:
+    spec.with_name("cache").write_text("a file where the folder of the caches should be")
+
+
+def lose_weights(spec: Path) -> None:
+    from training_toys import make_recipe
+
+    change(spec, recipe=make_recipe(model={"name": "slim", "weights": "gone.safetensors"}))
+
+
+def change_behind_a_checkpoint(spec: Path) -> None:
+    from training_toys import make_recipe
+
+    short = make_recipe(stopping={"epochs": 1})
+    change(spec, recipe=short)
+    assert run_payload("train", spec).returncode == 0
+    change(spec, recipe=short, data_digest="other")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            diverge,
+            r"DivergedError: the loss of recipe 'toy' is no longer a number in epoch 1 .*Try a tenth of",
+        ),
+        (block_cache, r"FalxError: the image cache .* cannot be written: .*make room, or move FALX_HOME"),
+        (lose_weights, r"WeightsError: model.weights: there is no file 'gone.safetensors'"),
+        (change_behind_a_checkpoint, r"CheckpointError: .*data_digest was 'd' and is 'other'. To train anew"),
+    ],
+)
+def test_what_would_fail_again_is_exit_code_2_with_what_to_do(toy_spec, harm, message):
+    harm(toy_spec)
+    done = run_payload("train", toy_spec)
+    assert done.returncode == 2, done.stderr
+    assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_exit_code_2_and_the_next_run_goes_on(toy_spec):
+    from training_toys import make_recipe
+
+    change(toy_spec, recipe=make_recipe(stopping={"epochs": 2}))
+    full = subprocess.run(
+        command("train", toy_spec), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_500_000, 3_500_000)),
+    )  # fmt: skip
+    assert full.returncode == 2, full.stderr
+    assert "epoch 1 cannot be written to" in full.stderr and "Traceback" not in full.stderr
+    assert run_payload("train", toy_spec).returncode == 0
+    assert (toy_spec.with_name("work") / "result.json").is_file()
 
 
 class Recorder:
