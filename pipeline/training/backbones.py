@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.errors import TrainingError, WeightsError
 
 PROBE_SECONDS = 5.0
+HUB_FILE = "model.safetensors"
 
 
 def find_config(name: str) -> Any:
@@ -59,6 +60,27 @@ def create_timm(name: str, channels: int, *, file: str = "") -> Any:
     return model
 
 
+def find_local_file(name: str, *, folder: str = "") -> str:
+    """Path of the default weights of a timm network that are on this machine already; empty where none are.
+
+    Args:
+        folder: looked in first, for `<name>.safetensors`; empty = none.
+    """
+    config = find_config(name)
+    own = Path(folder) / f"{name}.safetensors"
+    if folder and own.is_file():
+        return str(own)
+    if config.hf_hub_id:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(config.hf_hub_id, HUB_FILE)
+        return found if isinstance(found, str) else ""
+    from timm.models._hub import get_cache_dir
+
+    cached = Path(get_cache_dir()) / Path(str(config.url)).name
+    return str(cached) if config.url and cached.is_file() else ""
+
+
 def find_imagenet_file(name: str, *, folder: str = "", endpoint: str | None = None) -> str:
     """Path of the default weights of a timm network: in a folder, in the local cache, or from the hub.
 
@@ -72,9 +94,9 @@ def find_imagenet_file(name: str, *, folder: str = "", endpoint: str | None = No
     config = find_config(name)
     if not config.has_weights:
         raise WeightsError(f"timm names no weights for {name!r}; set model.weights: none")
-    own = Path(folder) / f"{name}.safetensors"
-    if folder and own.is_file():
-        return str(own)
+    local = find_local_file(name, folder=folder)
+    if local:
+        return local
     if config.hf_hub_id:
         return _find_on_hub(name, config.hf_hub_id, folder, endpoint)
     from timm.models._hub import download_cached_file
@@ -90,20 +112,14 @@ def find_imagenet_file(name: str, *, folder: str = "", endpoint: str | None = No
 
 def _find_on_hub(name: str, repository: str, folder: str, endpoint: str | None) -> str:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    file = "model.safetensors"
     address = endpoint or constants.ENDPOINT
     try:
-        return str(hf_hub_download(repository, file, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
         _ask(address)
-        return str(hf_hub_download(repository, file, endpoint=endpoint))
+        return str(hf_hub_download(repository, HUB_FILE, endpoint=endpoint))
     except Exception as error:  # the client's own errors share no base across its versions
         raise WeightsError(
-            f"ImageNet weights of {name!r} ({repository}/{file}) are not in the local cache and "
+            f"ImageNet weights of {name!r} ({repository}/{HUB_FILE}) are not in the local cache and "
             f"{address} gives none: {error}. {_advise(name, folder)}"
         ) from error
 
