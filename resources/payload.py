@@ -63,9 +63,10 @@ class PipesReporter:
         self.tracker = tracker
 
     def started(self, facts: Mapping[str, str]) -> None:
-        """Say what was chosen, and why."""
+        """Say what was chosen, and why; a batch that did not fit the memory is a warning."""
         for name, fact in facts.items():
-            self.pipes.log.info(f"{name}: {fact}")
+            say = self.pipes.log.warning if name == "memory" else self.pipes.log.info
+            say(f"{name}: {fact}")
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], note: str) -> None:
         """Say how an epoch went: figures, speed, what is left, the best so far."""

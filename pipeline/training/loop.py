@@ -89,11 +89,13 @@ def _begin(spec: TrainingSpec, *, parts: int = 1) -> tuple[State, Device, dict[s
     """
     checkpoint = read_checkpoint(Path(spec.work), spec)
     torch.manual_seed(seed_for(spec.seed, "weights"))
-    model = build_model(spec.recipe, folder=spec.weights)
+    # A checkpoint holds all weights: the file that training began from may be gone by now.
+    model = build_model(spec.recipe, weights="none" if checkpoint else None, folder=spec.weights)
     device = choose_device(spec.device, model, threads=spec.threads)
     state = start_state(spec, model, device)
-    why = device.why | {"weights": model.origin}
+    why = dict(device.why)
     why["resume"] = restore_state(state, spec.recipe, checkpoint, device)
+    why["weights"] = model.origin
     state.parts = max(state.parts, parts)
     if state.parts > 1:
         why["memory"] = describe_parts(spec.recipe, state.parts)

@@ -76,7 +76,7 @@ def restore_state(state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | 
     if state.average:
         state.average.model.load_state_dict(checkpoint["average"])
     state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
-    state.parts = checkpoint["parts"]
+    state.parts, state.model.origin = checkpoint["parts"], checkpoint["origin"]
     then, now = checkpoint["environment"], describe_environment(device)
     changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
     warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
@@ -98,6 +98,7 @@ def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, 
         "history": state.history,
         "seconds": state.seconds,
         "parts": state.parts,
+        "origin": state.model.origin,
         "environment": describe_environment(device),
     }
     with explaining(work, state, f"epoch {len(state.history)}"):

@@ -174,10 +174,12 @@ def test_the_reporter_passes_on_what_the_tracker_has_to_say():
     recorder = Recorder()
     reporter = PipesReporter(recorder, Forgetful())
     reporter.started({"device": "cpu"})
+    reporter.started({"memory": "in 2 parts"})
     reporter.epoch(1, {}, "best so far")
     reporter.close()
     assert recorder.lines == [
         "info device: cpu",
+        "warning memory: in 2 parts",
         "info epoch 1: best so far",
         "warning epoch 1 waits",
         "warning epoch 1 is lost",

@@ -169,6 +169,8 @@ def test_stages_freeze_free_and_resume(make_spec: MakeSpec, tmp_path: Path) -> N
     for until in range(1, 5):
         with pytest.raises(StopError):
             train(broken, Recorder(until))
+        # From the first checkpoint on nobody needs the file that training began from.
+        Path(given).unlink(missing_ok=True)
         after = load_model(broken.work, recipe).state_dict()
         names = dict.fromkeys(name.rpartition(".")[0] for name in before if name.startswith("backbone."))
         moved = [
@@ -177,7 +179,8 @@ def test_stages_freeze_free_and_resume(make_spec: MakeSpec, tmp_path: Path) -> N
         ]
         changed.append((any(moved[:half]), any(moved[half:])))
     assert changed == [(False, False), (False, False), (False, True), (False, True)]
-    train(broken, SilentReporter())
+    assert train(broken, SilentReporter()).why["weights"] == result.why["weights"]
+    assert result.why["weights"].endswith("none is random")
     assert _read(broken) == _read(whole)
     after = load_model(whole.work, recipe).state_dict()
     assert not torch.equal(after["backbone.0.weight"], before["backbone.0.weight"])
@@ -309,7 +312,7 @@ def test_the_checkpoint_holds_nothing_to_unpickle(make_spec: MakeSpec) -> None:
     train(spec, SilentReporter())
     state = torch.load(Path(spec.work) / "last.pt", weights_only=True)
     assert set(state) == {
-        "format", "identity", "model", "average", "optimiser", "history", "seconds", "parts",
+        "format", "identity", "model", "average", "optimiser", "history", "seconds", "parts", "origin",
         "environment",
     }  # fmt: skip
     assert np.isclose(state["history"][-1]["val_loss"], _rows(spec)[-1]["val_loss"])

@@ -13,6 +13,7 @@ from torch import nn
 from training_toys import make_recipe
 
 from pipeline.errors import TrainingError
+from pipeline.training.batches import Part
 from pipeline.training.devices import Device
 from pipeline.training.loop import train
 from pipeline.training.models import Network
@@ -138,6 +139,18 @@ def test_what_does_not_fit_at_all_is_refused(make_spec: MakeSpec, monkeypatch: p
     assert split_further(make_recipe(batch_size=64), 1) == 2
     with pytest.raises(TrainingError, match="not even 3 images"):
         split_further(make_recipe(batch_size=3), 1)
+
+
+def test_images_that_do_not_fit_the_device_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: torch.Tensor, device: str) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    part = Part(torch.zeros(2, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), ("a", "b"))
+    monkeypatch.setattr(torch.Tensor, "to", fail)
+    with pytest.raises(
+        TrainingError, match=r"2 images, 0.0 GB, do not fit the memory of cuda; .*FALX_DEVICE=cpu"
+    ):
+        part.to("cuda")
 
 
 @contextmanager
