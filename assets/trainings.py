@@ -1,6 +1,6 @@
 """Trainings before they start: what each is given, the id that its content gives, whether it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from assets.materials import code_version
+from pipeline.catalog import Degradation
 from pipeline.digests import digest_file, digest_json
 from pipeline.errors import TrainingError
 from pipeline.protocols import protocol_path, split_table
@@ -36,7 +37,7 @@ def specify_training(
 ) -> TrainingSpec:
     """Everything that a training is, with the id that its content gives it."""
     data_digest = digest_rows(lake.read(split_table(protocol)), recipe, protocol)
-    degradations = raw_store.catalog.degradations if recipe.augment.degrade else {}
+    degradations = choose_degradations(recipe, raw_store.catalog.degradations)
     identity = {
         "recipe": identify_recipe(recipe),
         "protocol": protocol,
@@ -58,10 +59,17 @@ def specify_training(
         device=trainer.device,
         threads=trainer.threads,
         workers=trainer.workers,
-        degradations=dict(degradations),
+        degradations=degradations,
         data_digest=data_digest,
         model_id=model_id,
     )
+
+
+def choose_degradations(recipe: Recipe, known: Mapping[str, Degradation]) -> dict[str, Degradation]:
+    """The degradations that a recipe trains on: those it names, else all; no other is part of its model."""
+    if not recipe.augment.degrade:
+        return {}
+    return {name: known[name] for name in recipe.augment.degradations or sorted(known)}
 
 
 def identify_recipe(recipe: Recipe) -> dict[str, Any]:

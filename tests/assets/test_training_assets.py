@@ -78,6 +78,15 @@ def test_the_settings_can_say_how_many_seeds(specify):
     assert specify(seeds=3)[0] == specify()[0]
 
 
+def test_a_model_depends_on_the_degradations_that_its_recipe_names(specify):
+    def chosen(recipe: str) -> list[str]:
+        return list(specify(recipe)[0].degradations)
+
+    assert chosen("vgg16_baseline_degraded") == ["gaussian_noise", "gaussian_blur", "downsampling"]
+    assert chosen("slim64") == sorted(load_catalog().degradations)
+    assert chosen("vgg16_baseline") == []
+
+
 def test_a_model_is_named_by_what_its_weights_file_holds_and_not_by_its_place(tmp_path):
     recipe = load_catalog().recipes["resnet18d"]
 
