@@ -9,7 +9,7 @@ import dagster as dg
 from assets.gate import GATE_INPUTS, inspect
 from assets.materials import code_version, picture, preview, result_of, table_asset
 from assets.partitions import split_grid_key
-from assets.training import read_result, specify_all
+from assets.trainings import read_result, specify_all
 from pipeline.atomic import write_text
 from pipeline.protocols import list_protocols, protocol_path, split_table
 from resources.lake import Lake

@@ -206,8 +206,8 @@ def _load_file(path: Path, mistakes: list[str]) -> dict[str, Any] | None:
     return {str(key): value for key, value in data.items()}
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which by itself lets the last of two equal keys win without a word."""
+class _UniqueKeys(yaml.CSafeLoader):
+    """YAML's safe loader, in C, which by itself lets the last of two equal keys win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
