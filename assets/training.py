@@ -12,7 +12,7 @@ from assets.materials import OWNER, code_version
 from assets.partitions import split_grid_key
 from assets.splits import split_key
 from pipeline.atomic import write_text
-from pipeline.catalog import Catalog
+from pipeline.catalog import Catalog, Degradation
 from pipeline.digests import digest_json
 from pipeline.errors import TrainingError
 from pipeline.protocols import list_protocols, protocol_path, split_table
@@ -115,7 +115,7 @@ def specify_training(
 ) -> TrainingSpec:
     """Everything that a training is, with the id that its content gives it."""
     data_digest = digest_rows(lake.read(split_table(protocol)), recipe, protocol)
-    degradations = raw_store.catalog.degradations if recipe.augment.degrade else {}
+    degradations = choose_degradations(recipe, raw_store.catalog.degradations)
     identity = {
         "recipe": recipe.model_dump(mode="json", exclude=set(PROSE)),
         "protocol": protocol,
@@ -136,10 +136,17 @@ def specify_training(
         device=trainer.device,
         threads=trainer.threads,
         workers=trainer.workers,
-        degradations=dict(degradations),
+        degradations=degradations,
         data_digest=data_digest,
         model_id=model_id,
     )
+
+
+def choose_degradations(recipe: Recipe, known: Mapping[str, Degradation]) -> dict[str, Degradation]:
+    """The degradations that a recipe trains on: those it names, else all; no other is part of its model."""
+    if not recipe.augment.degrade:
+        return {}
+    return {name: known[name] for name in recipe.augment.degradations or sorted(known)}
 
 
 def digest_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> str:
