@@ -55,7 +55,8 @@ def scale_polynomials(draws: NDArray[np.float64], span: float) -> NDArray[np.flo
     values = (places @ shapes @ places.T)[:, np.add.outer(places[:, 2], places[:, 2]) <= 1]
     largest, smallest = values.max(1)[:, None, None], values.min(1)[:, None, None]
     scale = span / (largest - smallest)
-    return shapes * scale - largest * scale * (degree == 0)
+    scaled: NDArray[np.float64] = shapes * scale - largest * scale * (degree == 0)
+    return scaled
 
 
 def _find_powers(side: int) -> NDArray[np.float64]:
