@@ -6,12 +6,9 @@ All sides degrade the same grey float32 images by the same parameters, drawn ane
 thread of the CPU. The time of that thread counts, so that other work on the machine has less say.
 A library that is not installed, or has no such kind, is left out (`-`). The rounds of all sides alternate;
 the best of each counts. The last line is JSON.
-
-Pillow's filters and its JPEG take 8-bit images: its loop converts there and back, as scripts do.
 """
 
 import argparse
-import io
 import json
 import math
 import time
@@ -21,14 +18,11 @@ from importlib.util import find_spec
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
+from benchmarks.plain import LOOPS
 from pipeline.catalog import load_catalog
 from pipeline.imaging.degrade import degrade
 
-Plane = NDArray[np.float32]
-PlainLoop = Callable[[Plane, float, np.random.Generator], Plane]
 Side = Callable[[], None]
 
 
@@ -99,7 +93,7 @@ def find_sides(name: str, images: torch.Tensor, options: argparse.Namespace) -> 
         change = find(name, value, options.size) if find_spec(library) else None
         if change is not None:
             inputs = tensors if library == "monai" else [tensor[..., None] for tensor in tensors]
-            sides[library] = lambda change=change, inputs=inputs: [change(tensor) for tensor in inputs]  # type: ignore[misc]
+            sides[library] = lambda change=change, inputs=inputs: [change(tensor) for tensor in inputs]
     return sides
 
 
@@ -156,114 +150,6 @@ def find_torchio(name: str, value: float, size: int) -> Callable[[torch.Tensor],
         "gamma_down": lambda: torchio.RandomGamma(log_gamma=(math.log(value), math.log(value))),
     }
     return makers[name]() if name in makers else None
-
-
-# ---- the loop: one image at a time, Pillow where it has the filter, NumPy elsewhere ----
-
-
-def _to_pillow(plane: Plane) -> Image.Image:
-    return Image.fromarray((plane * 255).astype(np.uint8))
-
-
-def _to_plane(image: Image.Image) -> Plane:
-    return np.asarray(image, np.float32) / np.float32(255)
-
-
-def _add_noise(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    return plane + rng.normal(0, value, plane.shape).astype(np.float32)
-
-
-def _add_rician(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    return np.hypot(_add_noise(plane, value, rng), rng.normal(0, value, plane.shape).astype(np.float32))
-
-
-def _blur(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    radius = value * plane.shape[1] / 224
-    return _to_plane(_to_pillow(plane).filter(ImageFilter.GaussianBlur(radius)))
-
-
-def _smear(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    length, angle = round(value * plane.shape[1] / 224), rng.uniform(0, np.pi)
-    total = np.zeros_like(plane)
-    for place in np.arange(length) - (length - 1) / 2:
-        down, across = round(place * math.sin(angle)), round(place * math.cos(angle))
-        total += np.roll(plane, (down, across), (0, 1))
-    return total / np.float32(max(1, length))
-
-
-def _ghost(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    spectrum, axis, count = np.fft.fft2(plane), rng.integers(2), rng.integers(4, 11)
-    lines = np.fft.fftfreq(plane.shape[axis], 1 / plane.shape[axis]).round()
-    gain = np.where((lines % count == 0) & (lines != 0), 1 - value, 1)
-    return np.abs(np.fft.ifft2(spectrum * np.expand_dims(gain, 1 - axis))).astype(np.float32)
-
-
-def _spike(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    spectrum = np.fft.fft2(plane)
-    down, across = rng.integers(4, 20, 2)
-    for place in ((down, across), (-down, -across)):
-        spectrum[place] += value / 2 * np.abs(spectrum[0, 0])
-    return np.abs(np.fft.ifft2(spectrum)).astype(np.float32)
-
-
-def _truncate(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    down, across = (np.abs(np.fft.fftfreq(side, 1 / side)) <= value * side / 2 for side in plane.shape)
-    return np.abs(np.fft.ifft2(np.fft.fft2(plane) * (down[:, None] & across))).astype(np.float32)
-
-
-def _shade(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    places = (np.linspace(-1, 1, side) for side in plane.shape)
-    field = np.polynomial.polynomial.polygrid2d(*places, rng.uniform(-1, 1, (4, 4)))
-    field = np.exp((field - field.max()) * math.log(value) / np.ptp(field)) * plane
-    return (field * plane.mean() / field.mean()).astype(np.float32)
-
-
-def _resample(plane: Plane, down: float, across: float) -> Plane:
-    height, width = plane.shape
-    image = Image.fromarray(plane)
-    small = image.resize((round(width / across), round(height / down)), Image.Resampling.BOX)
-    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _coarsen(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    return _resample(plane, value, value)
-
-
-def _coarsen_one_axis(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    return _resample(plane, *((value, 1) if rng.random() < 0.5 else (1, value)))
-
-
-def _flatten(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    mean = plane.mean()
-    return mean + (plane - mean) * np.float32(value)
-
-
-def _bend(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    return plane ** np.float32(value)
-
-
-def _encode(plane: Plane, value: float, rng: np.random.Generator) -> Plane:
-    file = io.BytesIO()
-    _to_pillow(plane).save(file, "JPEG", quality=round(value))
-    return _to_plane(Image.open(file))
-
-
-LOOPS: dict[str, PlainLoop] = {
-    "gaussian_noise": _add_noise,
-    "rician_noise": _add_rician,
-    "gaussian_blur": _blur,
-    "motion_blur": _smear,
-    "motion_ghosting": _ghost,
-    "kspace_spike": _spike,
-    "gibbs_ringing": _truncate,
-    "bias_field": _shade,
-    "downsampling": _coarsen,
-    "anisotropic_resolution": _coarsen_one_axis,
-    "contrast_down": _flatten,
-    "gamma_up": _bend,
-    "gamma_down": _bend,
-    "jpeg": _encode,
-}
 
 
 if __name__ == "__main__":
