@@ -32,8 +32,21 @@ def blur_along_line(images: torch.Tensor, length: float, seeds: Sequence[int]) -
         return convolve_each(images, torch.from_numpy(kernels).to(images.device))
     blurred = torch.empty(images.shape)
     for source, kernel, target in zip(images.numpy()[:, 0], kernels, blurred.numpy()[:, 0], strict=True):
-        cv2.filter2D(np.ascontiguousarray(source), -1, kernel, dst=target, borderType=cv2.BORDER_REFLECT_101)
+        plane, small = np.ascontiguousarray(source), cut_zeros(kernel)
+        cv2.filter2D(plane, -1, small, dst=target, borderType=cv2.BORDER_REFLECT_101)
     return blurred
+
+
+def cut_zeros(kernel: Plane) -> Plane:
+    """The kernel without its outer rows and columns of zeros, as many on both sides: its centre stays.
+
+    Below 130 elements OpenCV takes the few that are not zero one by one, beyond that a Fourier transform: a
+    line of 10 pixels is seven times faster in its own frame.
+    """
+    middle = kernel.shape[0] // 2
+    down, across = (int(np.abs(np.flatnonzero(kernel.any(axis)) - middle).max()) for axis in (1, 0))
+    frame = kernel[middle - down : middle + down + 1, middle - across : middle + across + 1]
+    return np.ascontiguousarray(frame)
 
 
 def convolve_each(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.catalog import load_catalog
-from pipeline.imaging.degradations.blur import blur_along_line, blur_plane, convolve_each, draw_lines
+from pipeline.imaging.degradations.blur import (
+    blur_along_line,
+    blur_plane,
+    convolve_each,
+    cut_zeros,
+    draw_lines,
+)
 from pipeline.imaging.degradations.parameters import draw_parameters
 from pipeline.imaging.degradations.separable import filter_by_matrix, filter_planes
 from pipeline.imaging.degrade import degrade
@@ -70,6 +76,15 @@ def test_lines_have_sum_1_and_their_length(length: float) -> None:
     # An even line has variance length²/12; interpolation adds f(1 - f) at most a direction, 1/4.
     assert (spread >= length**2 / 12 - 1e-2).all()
     assert (spread <= length**2 / 12 + 0.5).all()
+
+
+@pytest.mark.parametrize("length", [0.3, 2.1, 6.0, 28.0])
+def test_zeros_are_cut_off_about_the_centre(length: float) -> None:
+    # At an angle of π rounding makes one side of a kernel zero where the other is 1e-17.
+    for kernel in draw_lines(length, np.linspace(0, np.pi, 181)):
+        frame = cut_zeros(kernel)
+        rows, columns = ((whole - part) // 2 for whole, part in zip(kernel.shape, frame.shape, strict=True))
+        assert np.array_equal(np.pad(frame, ((rows, rows), (columns, columns))), kernel)
 
 
 def test_convolution_by_groups_is_that_of_the_cpu(make_batch: Batches) -> None:
