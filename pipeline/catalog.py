@@ -140,6 +140,9 @@ class Degradation(Strict):
     unit: str
     severities: tuple[float, float, float, float, float] = Field(description="values for severity 1 to 5")
     source: str = Field(description="where the numbers come from")
+    stored: bool = Field(
+        False, description="whether `variants` holds the pictures; else they are made when a model is tested"
+    )
 
 
 @dataclass(frozen=True)

@@ -327,14 +327,15 @@ _ALL = (
     ),
     _table(
         "variants",
-        "one degraded test image",
+        "one degraded test image; without a picture it is made from its seed when a model is tested",
         ["image_id", "degradation", "severity"],
         _IMAGE_ID,
         Column("label", "string", "label of the clean image"),
         Column("degradation", "string", "name in catalog/degradations.yaml"),
         Column("severity", "int64", "1 (mild) to 5 (severe)"),
+        Column("value", "float64", "the degradation's parameter at this severity, in its unit"),
         Column("seed", "int64", "seed of the draw, a function of image, degradation and severity"),
-        Column("image", "image", "PNG, grey, as a Hugging Face Image"),
+        Column("image", "image", "PNG, grey, as a Hugging Face Image; null if not `stored`", True),
     ),
     _table(
         "predictions",

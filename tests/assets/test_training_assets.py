@@ -11,6 +11,7 @@ from assets.evaluation import find_predictions, predict_one, record_opening
 from assets.release import list_candidates
 from assets.training import describe_params, describe_run
 from assets.trainings import (
+    choose_degradations,
     identify_recipe,
     is_trained,
     name_models,
@@ -55,6 +56,19 @@ def specify(curated):
         return specify_all(store.catalog.recipes[recipe], protocol, lake, store, Trainer(**trainer))
 
     return make
+
+
+def test_a_model_depends_on_the_degradations_that_its_recipe_trains_on(curated):
+    catalog = curated[1].catalog
+    recipe = catalog.recipes["demo_slim"]
+
+    def choose(**augment: object) -> list[str]:
+        spec = recipe.augment.model_copy(update=augment)
+        return list(choose_degradations(recipe.model_copy(update={"augment": spec}), catalog.degradations))
+
+    assert choose(degrade=0.0) == []
+    assert choose(degrade=0.5, degradations=("jpeg", "gaussian_blur")) == ["jpeg", "gaussian_blur"]
+    assert choose(degrade=0.5, degradations=()) == sorted(catalog.degradations)
 
 
 def finish(spec) -> None:

@@ -77,9 +77,10 @@ def test_each_collection_says_where_it_is_from(collection: Collection) -> None:
         assert "FALX_DATASETS" in collection.source.manual.instructions
 
 
-def test_severities_rise() -> None:
+def test_severities_rise_or_fall() -> None:
     for degradation in CATALOG.degradations.values():
-        assert list(degradation.severities) == sorted(set(degradation.severities)), degradation.name
+        rising = sorted(set(degradation.severities))
+        assert list(degradation.severities) in (rising, rising[::-1]), degradation.name
 
 
 def test_names_are_file_names_and_sorted() -> None:
@@ -226,7 +227,7 @@ def test_recipes_may_only_name_what_exists(root: Path) -> None:
         "recipes/cnn3.yaml: data.collections: unknown ['br35h']; known: cheng_figshare, indk214"
         in collections
     )
-    assert "augment.degradations: unknown ['fog']; known: downsampling, gaussian_blur" in degradations
+    assert "augment.degradations: unknown ['fog']; known: anisotropic_resolution, " in degradations
 
 
 def test_one_mistake_is_counted_as_one() -> None:
