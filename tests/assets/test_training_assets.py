@@ -97,7 +97,6 @@ def test_a_model_depends_on_the_degradations_that_its_recipe_names(specify):
         return list(specify(recipe)[0].degradations)
 
     assert chosen("vgg16_baseline_degraded") == ["gaussian_noise", "gaussian_blur", "downsampling"]
-    assert chosen("slim64") == sorted(load_catalog().degradations)
     assert chosen("vgg16_baseline") == []
 
 
