@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check ui curate train controls export doctor trust clean
+.PHONY: help install demo test quick check ui curate train folds controls export doctor trust clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ curate: $(VENV)/.installed  ## raw collections to splits and audit, for FALX_PRO
 
 train: $(VENV)/.installed  ## one training: make train RECIPE=cnn3 PROTOCOL=patient
 	@$(FALX) train --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+
+folds: $(VENV)/.installed  ## five patient-disjoint folds, pooled: make folds RECIPE=slim64
+	@$(FALX) folds --recipe "$(RECIPE)"
 
 controls: $(VENV)/.installed  ## plant faults in curated phantoms, one at a time, and show what catches each
 	@$(FALX) controls

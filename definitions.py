@@ -7,6 +7,7 @@ from assets.evaluation import evaluation_assets
 from assets.gate import accounts, gate_checks
 from assets.materials import with_catalog
 from assets.partitions import grid_key, training_grid
+from assets.pooled import pooled
 from assets.raw import raw_assets
 from assets.release import release
 from assets.training import model_asset
@@ -36,6 +37,11 @@ COMPARE = dg.define_asset_job(
     "compare",
     dg.AssetSelection.assets("leaderboard", "release"),
     description="All recipes beside one another, their optimism, and the one that is released.",
+)
+POOL = dg.define_asset_job(
+    "pool",
+    dg.AssetSelection.assets("pooled"),
+    description="Five folds of each recipe as one test set of all patients.",
 )
 
 
@@ -72,10 +78,11 @@ defs = dg.Definitions(
         *with_catalog([variants], *CATALOG.degradations.values()),
         model_asset(CATALOG, GRID),
         *evaluation_assets(GRID),
+        pooled,
         release,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, COMPARE],
+    jobs=[CURATE, TRAIN, COMPARE, POOL],
     schedules=[weekly_curation, weekly_retraining],
     resources=connect_resources(SETTINGS),
     executor=dg.in_process_executor,

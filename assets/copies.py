@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 GROUP = "curation"
 SEARCH = (
-    "pairs", "thumbnails", "borders", "orientation", "retrieval", "cells", "reencodings", "spectra", "views",
-    "starts", "alignment", "scores",
+    "pairs", "candidates", "verdicts", "thumbnails", "borders", "orientation", "retrieval", "cells",
+    "reencodings", "spectra", "views", "starts", "alignment", "levels", "refinement", "scores",
 )  # fmt: skip
 CODE = {
     "pairs": code_version(*(f"curation/{module}.py" for module in SEARCH)),

@@ -9,7 +9,8 @@ import dagster as dg
 from assets.gate import GATE_INPUTS, inspect
 from assets.materials import code_version, picture, preview, result_of, table_asset
 from assets.partitions import split_grid_key
-from assets.training import read_result, specify_all
+from assets.trainings import read_result, specify_all
+from assets.variants import SIZE as VARIANTS_SIZE
 from pipeline.atomic import write_text
 from pipeline.protocols import list_protocols, protocol_path, split_table
 from resources.lake import Lake
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 GROUP = "evaluation"
 CODE = {
-    "predictions": code_version("training/prediction.py", "training/inference.py", "training/models.py"),
+    "predictions": code_version(
+        "training/prediction.py", "training/inference.py", "training/models.py", "imaging"
+    ),
     "metrics": code_version("evaluation"),
     "leaderboard": code_version("evaluation", "curation/gate.py"),
 }
@@ -89,6 +92,7 @@ def predict_one(
         split=spec.split,
         groups=str(lake.path("groups")),
         variants=str(lake.path("variants")) if spec.protocol == "patient" else "",
+        variants_size=VARIANTS_SIZE,
         folders=spec.folders,
         cache=spec.cache,
         work=spec.work,

@@ -27,14 +27,15 @@ KINDS = {"string": "string", "int64": "int", "float64": "float", "bool": "bool",
 
 @cache
 def code_version(*modules: str) -> str:
-    """Digest of the source of pipeline modules: `curation/pictures.py`, or `collections` for a whole folder.
+    """Digest of the source of pipeline modules: `curation/pictures.py`, or `collections` for a whole folder,
+    folders inside included.
 
     An asset is stale when this changes, so nobody has to remember to raise a number.
     """
     paths: list[Path] = []
     for module in (*SHARED, *modules):
         path = PIPELINE / module
-        paths += sorted(path.glob("*.py")) if path.is_dir() else [path]
+        paths += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     return digest_sources(paths)[:16]
 
 

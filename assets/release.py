@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.gate import pass_gate
 from assets.materials import code_version, preview, result_of, table_asset
-from assets.training import is_trained, read_result, specify_all
+from assets.trainings import is_trained, read_result, specify_all
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.registry import RELEASED, registered_name

@@ -1,22 +1,28 @@
 """Group `training`: one model a recipe and protocol, trained behind the gate, tracked and registered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import ValidationError
 
 from assets.gate import GATE_INPUTS, pass_gate
-from assets.materials import OWNER, code_version
+from assets.materials import OWNER
 from assets.partitions import split_grid_key
 from assets.splits import split_key
+from assets.trainings import (
+    CODE,
+    is_trained,
+    name_models,
+    read_result,
+    require_weights_of,
+    run_key,
+    select_rows,
+    specify_all,
+)
 from pipeline.atomic import write_text
 from pipeline.catalog import Catalog
-from pipeline.digests import digest_json
-from pipeline.errors import TrainingError
-from pipeline.protocols import list_protocols, protocol_path, split_table
-from pipeline.recipe import Recipe
+from pipeline.protocols import list_protocols, split_table
 from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -25,13 +31,10 @@ from resources.tracking import Tracking
 from resources.trainer import Trainer
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pipeline.serving.card import ModelCard
     from resources.tracking import Connection
 
 GROUP = "training"
-CODE = code_version("training", "recipe.py", "imaging", "curation/copies.py")
 
 
 def model_asset(catalog: Catalog, grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -64,6 +67,7 @@ def model_asset(catalog: Catalog, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         recipe = raw_store.catalog.recipes[name]
         gate = pass_gate(lake, protocol)
         specs = specify_all(recipe, protocol, lake, raw_store, trainer)
+        require_weights_of(specs)
         shown: dict[str, Any] = {}
         with tracking.connected() as mlflow:
             for spec in specs:
@@ -71,93 +75,6 @@ def model_asset(catalog: Catalog, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(name_models(specs)))
 
     return model
-
-
-def name_models(specs: Sequence[TrainingSpec]) -> str:
-    """The data version of a partition of `model`: the model ids of all its seeds.
-
-    It follows recipe, data and code, and is known before training: what it is now and what it was when the
-    partition was materialised tell whether to train again.
-    """
-    return "-".join(spec.model_id for spec in specs)
-
-
-def specify_all(
-    recipe: Recipe, protocol: str, lake: Lake, raw_store: RawStore, trainer: Trainer
-) -> list[TrainingSpec]:
-    """The trainings of one partition, a seed each."""
-    return [specify_training(recipe, protocol, seed, lake, raw_store, trainer) for seed in recipe.seeds]
-
-
-def is_trained(spec: TrainingSpec) -> bool:
-    """Whether the training has come to its end and its files are still there."""
-    return (Path(spec.work) / "result.json").is_file()
-
-
-def read_result(work: Path) -> TrainingResult:
-    """What came of the training whose folder is `work`.
-
-    Raises:
-        TrainingError: it did not finish, or its result is damaged.
-    """
-    path = work / "result.json"
-    try:
-        return TrainingResult.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise TrainingError(
-            f"{path} cannot be read, so this training counts as unfinished: {error}. Remove the file if it "
-            "is there, and materialise the asset `model` for this recipe and protocol again"
-        ) from error
-
-
-def specify_training(
-    recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
-) -> TrainingSpec:
-    """Everything that a training is, with the id that its content gives it."""
-    data_digest = digest_rows(lake.read(split_table(protocol)), recipe, protocol)
-    degradations = raw_store.catalog.degradations if recipe.augment.degrade else {}
-    identity = {
-        "recipe": recipe.model_dump(mode="json", exclude=set(PROSE)),
-        "protocol": protocol,
-        "seed": seed,
-        "data": data_digest,
-        "degradations": {name: entry.model_dump() for name, entry in degradations.items()},
-        "code": CODE,
-    }
-    model_id = digest_json(identity)[:24]
-    return TrainingSpec(
-        recipe=recipe,
-        protocol=protocol,
-        seed=seed,
-        split=str(lake.path(split_table(protocol))),
-        folders={name: str(folder) for name, folder in raw_store.folders().items()},
-        cache=str(raw_store.cache_root),
-        work=str(work_folder(raw_store, recipe.name, protocol, seed, model_id)),
-        device=trainer.device,
-        threads=trainer.threads,
-        workers=trainer.workers,
-        degradations=dict(degradations),
-        data_digest=data_digest,
-        model_id=model_id,
-    )
-
-
-def digest_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> str:
-    """Digest of what a recipe trains, validates and is tested on: files, labels and places, no reasons."""
-    used = select_rows(split, recipe, protocol)
-    return digest_json(used[["image_id", "collection", "path", "label", "split"]].to_numpy().tolist())
-
-
-def select_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> "pd.DataFrame":
-    """The rows of a split that the recipe uses, train, val and test."""
-    from pipeline.training.selection import select_used
-
-    return select_used(split, recipe.data, ("train", "val", "test"), protocol=protocol)
-
-
-def work_folder(raw_store: RawStore, recipe: str, protocol: str, seed: int, model_id: str) -> Path:
-    """Where one training keeps its checkpoints, history and result."""
-    return Path(raw_store.home) / "models" / recipe / protocol_path(protocol) / f"seed-{seed}" / model_id[:12]
 
 
 def train_one(
@@ -192,11 +109,6 @@ def train_one(
             mlflow.model_url(registered_name(spec.recipe.name, spec.protocol), version)
         ),
     }
-
-
-def run_key(spec: TrainingSpec) -> str:
-    """What makes two MLflow runs the same: recipe, protocol, seed and model id."""
-    return f"{spec.recipe.name}/{spec.protocol}/seed-{spec.seed}/{spec.model_id}"
 
 
 def describe_params(spec: TrainingSpec) -> Mapping[str, str]:

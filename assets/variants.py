@@ -28,7 +28,7 @@ class VariantsConfig(dg.Config):
 def variants(
     context: dg.AssetExecutionContext, config: VariantsConfig, lake: Lake, raw_store: RawStore
 ) -> dg.MaterializeResult[Any]:
-    """Every test image of `patient` under each degradation at five severities, as PNG in Parquet.
+    """Every test image of `patient` under each degradation at five severities; as PNG for the stored kinds.
 
     Open it with `datasets.load_dataset("parquet", data_files=…)`: the column `image` shows as pictures.
     """
@@ -52,7 +52,9 @@ def variants(
         lake.write_stream("variants", frames, inputs=digest, code=CODE)
     manifest = lake.manifest("variants")
     assert manifest is not None
-    sheet = picture(draw_example(lake), "one test image under each degradation, severity 1 to 5")
+    if not any(kind.stored for kind in degradations.values()):
+        return result_of(manifest)
+    sheet = picture(draw_example(lake), "one test image under each stored degradation, severity 1 to 5")
     return result_of(manifest, example=sheet)
 
 
@@ -72,5 +74,6 @@ def _first_image(lake: Lake) -> "pd.DataFrame":
 
     file = pq.ParquetFile(lake.path("variants"))
     frame = next(file.iter_batches(batch_size=256)).to_pandas()
-    chosen: pd.DataFrame = frame[frame["image_id"] == frame["image_id"].iloc[0]]
+    first = frame["image_id"] == frame["image_id"].iloc[0]
+    chosen: pd.DataFrame = frame[first & frame["image"].notna()]
     return chosen

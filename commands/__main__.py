@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, curate, train, ui, doctor, trust. `falx <command> --help` says more."""
+"""The commands behind `make`: demo, curate, train, folds, ui, …; `falx <command> --help` says more."""
 
 import argparse
 import sys
@@ -35,6 +35,10 @@ def _build_parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
     protocols = "published, stratified, patient, fold:1 to fold:5, external:<collection>"
     train.add_argument("--protocol", required=True, help=f"how the test set is chosen: {protocols}")
+    folds = add(
+        "folds", _folds, "one recipe on five patient-disjoint folds, and its figures over all patients"
+    )
+    folds.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
     add("controls", _controls, "plant faults in curated phantoms, one at a time, and show what catches each")
     export = add(
         "export", _export, "hashes, labels, patients and splits, and pixels where the licence allows it"
@@ -66,6 +70,12 @@ def _train(parsed: argparse.Namespace) -> int:
     from commands.work import run_training
 
     return run_training(parsed.recipe, parsed.protocol)
+
+
+def _folds(parsed: argparse.Namespace) -> int:
+    from commands.folds import run_folds
+
+    return run_folds(parsed.recipe)
 
 
 def _controls(_parsed: argparse.Namespace) -> int:

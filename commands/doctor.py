@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from commands.work import say
@@ -73,6 +74,7 @@ def examine() -> Iterator[Finding]:
         _examine_catalog,
         _examine_disk,
         _examine_device,
+        _examine_weights,
         _examine_collections,
         _examine_credentials,
         _examine_servers,
@@ -147,6 +149,28 @@ def _examine_device(settings: Settings) -> Iterator[Finding]:
         )
     threads = settings.threads or settings.cores
     yield Finding("ok", "cores", f"{settings.cores} usable; training uses {threads}")
+
+
+def _examine_weights(settings: Settings) -> Iterator[Finding]:
+    from pipeline.training.backbones import find_local_file
+
+    recipes = load_catalog(settings.catalog).recipes.values()
+    wanted = {
+        recipe.model.name.removeprefix("timm:") for recipe in recipes if recipe.model.weights == "imagenet"
+    }
+    folder = str(settings.weights or "")
+    for name in sorted(wanted):
+        found = find_local_file(name, folder=folder)
+        place = Path(folder, f"{name}.safetensors") if folder else f"FALX_WEIGHTS/{name}.safetensors"
+        if found:
+            yield Finding("ok", "weights", f"{name}: {found}")
+        else:
+            yield Finding(
+                "note",
+                "weights",
+                f"{name}: absent, asked of the hub when a recipe needs it",
+                f"or put the file at {place}",
+            )
 
 
 def _examine_collections(settings: Settings) -> Iterator[Finding]:

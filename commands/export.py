@@ -34,7 +34,7 @@ def run_export(target: str, pixels: Sequence[str] | None = None) -> int:
             Path(target),
             facts=gather_facts(evidence),
             pixels=pixels,
-            variants=graph.lake.read_parts("variants"),
+            variants=(part[part["image"].notna()] for part in graph.lake.read_parts("variants")),
             folders=graph.raw_store.folders() if pixels else None,
         )
     say(f"{found.target}: every row with hashes, labels, patients and splits")

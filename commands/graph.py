@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from assets.scan import digest_decisions
-from assets.training import is_trained, name_models, specify_all
+from assets.trainings import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
 from pipeline.protocols import protocol_path
 from resources.instance import PROCESS, free_dead_slots, name_process

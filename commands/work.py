@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from commands.graph import Graph
 from pipeline.errors import SettingsError
-from pipeline.protocols import list_protocols
+from pipeline.protocols import list_protocols, protocol_path
+from pipeline.recipe import Recipe
 from resources.instance import open_instance
 from resources.settings import Settings, claim_home, load_settings
 
@@ -53,25 +55,37 @@ def run_curation() -> int:
 def run_training(recipe: str, protocol: str) -> int:
     """One recipe under one protocol, and the leaderboard anew; prints it."""
     from assets.partitions import grid_key
+    from assets.trainings import require_weights
     from pipeline.evaluation.leaderboard import render_leaderboard
 
     with open_graph("make train") as (graph, settings):
-        known = graph.raw_store.catalog.recipes
-        if recipe not in known:
-            raise SettingsError(f"RECIPE={recipe}: no such recipe; known: {', '.join(known)}")
+        known = check_recipe(graph, settings, recipe)
         protocols = list_protocols(graph.raw_store.catalog.collections)
         if protocol not in protocols:
             raise SettingsError(f"PROTOCOL={protocol}: no such protocol; known: {', '.join(protocols)}")
-        if settings.profile not in known[recipe].profiles:
-            say(
-                f"note: {recipe} is meant for {', '.join(known[recipe].profiles)}, not for {settings.profile}"
-            )
+        begun = Path(graph.raw_store.home, "models", recipe, protocol_path(protocol)).glob("*/*/last.pt")
+        if not any(begun):
+            require_weights(known, graph.trainer.weights)
         say(graph.refresh("curate").describe())
         with tracking_server(graph, settings):
             say(graph.refresh("train", grid_key(recipe, protocol)).describe())
             say(graph.refresh("compare").describe())
         say(render_leaderboard(graph.lake.read("leaderboard")))
     return 0
+
+
+def check_recipe(graph: Graph, settings: Settings, name: str) -> Recipe:
+    """The recipe of a name; says so where it is meant for another profile.
+
+    Raises:
+        SettingsError: there is no such recipe; names those that there are.
+    """
+    known = graph.raw_store.catalog.recipes
+    if name not in known:
+        raise SettingsError(f"RECIPE={name}: no such recipe; known: {', '.join(known)}")
+    if settings.profile not in known[name].profiles:
+        say(f"note: {name} is meant for {', '.join(known[name].profiles)}, not for {settings.profile}")
+    return known[name]
 
 
 @contextmanager

@@ -140,6 +140,9 @@ class Degradation(Strict):
     unit: str
     severities: tuple[float, float, float, float, float] = Field(description="values for severity 1 to 5")
     source: str = Field(description="where the numbers come from")
+    stored: bool = Field(
+        False, description="whether `variants` holds the pictures; else they are made when a model is tested"
+    )
 
 
 @dataclass(frozen=True)
@@ -206,8 +209,8 @@ def _load_file(path: Path, mistakes: list[str]) -> dict[str, Any] | None:
     return {str(key): value for key, value in data.items()}
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which by itself lets the last of two equal keys win without a word."""
+class _UniqueKeys(yaml.CSafeLoader):
+    """YAML's safe loader, in C, which by itself lets the last of two equal keys win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]

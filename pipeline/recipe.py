@@ -1,5 +1,6 @@
 """A recipe: everything that a training is, in one YAML file. Field descriptions are the help text."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -52,10 +53,13 @@ class AugmentSpec(Strict):
     degradations: tuple[str, ...] = Field(
         (), description="which degradations; empty means all in the catalog"
     )
+    min_severity: int = Field(1, ge=1, le=5, description="mildest level used in training")
     max_severity: int = Field(3, ge=1, le=5, description="severest level used in training")
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> "AugmentSpec":
+        if self.min_severity > self.max_severity:
+            raise ValueError("min_severity: must not exceed max_severity")
         low, high = self.crop_scale or (1.0, 1.0)
         if not 0 < low <= high <= 1:
             raise ValueError("crop_scale: give [low, high] with 0 < low <= high <= 1")
@@ -69,10 +73,17 @@ class ModelSpec(Strict):
     """The network. `name` is one of ours (`cnn3`, `cnn4`, `slim`) or `timm:<name>`."""
 
     name: str = Field(pattern=r"^(cnn3|cnn4|slim|timm:[A-Za-z0-9_.]+)$")
-    weights: str = Field("none", description="none, imagenet, or a path to a safetensors file")
+    weights: str = Field(
+        "none",
+        pattern=r"^(none|imagenet|.+\.safetensors)$",
+        description="none, imagenet, or a path to a safetensors file",
+    )
     freeze: Share = Field(0.0, description="share of the backbone's first layers that never train")
-    head: tuple[int, ...] = Field((), description="widths of dense ReLU layers before the classifier")
+    head: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="widths of dense ReLU layers before the classifier"
+    )
     batch_norm: bool = Field(False, description="batch normalisation after each dense layer of the head")
+    hidden_dropout: Share = Field(0.0, description="dropout after each dense layer of the head but the last")
     dropout: Share = Field(0.0, description="dropout before the classifier")
 
 
@@ -103,12 +114,26 @@ class ScheduleSpec(Strict):
     patience: int = Field(3, ge=0, description="plateau: after this many epochs without gain")
 
 
+class StageSpec(Strict):
+    """One stage of a training in stages: what is frozen, how fast it learns, and how long.
+
+    Each stage starts from the weights that the one before ended with, with a fresh optimiser, and with the
+    schedule from its beginning.
+    """
+
+    epochs: int = Field(ge=1, description="epochs at most; stopping.patience may end the stage earlier")
+    freeze: Share = Field(0.0, description="as model.freeze, in this stage")
+    lr_factor: float = Field(1.0, gt=0, le=1, description="the stage's peak rate, as a share of optimiser.lr")
+
+
 class StoppingSpec(Strict):
     """When training ends and which epoch is best."""
 
-    epochs: int = Field(ge=1, description="epochs at most")
+    epochs: int = Field(ge=1, description="epochs at most; with stages their sum")
     patience: int | None = Field(
-        None, ge=1, description="stop after this many epochs without gain; null = never"
+        None,
+        ge=1,
+        description="stop (in stages: go to the next) after so many epochs without gain; null = never",
     )
     monitor: Literal["val_loss", "val_accuracy", "val_macro_f1"] = "val_macro_f1"
     keep: Literal["best", "last"] = Field(
@@ -134,6 +159,9 @@ class Recipe(Strict):
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     stopping: StoppingSpec
+    stages: tuple[StageSpec, ...] = Field(
+        (), description="fine-tuning in stages, each with its own frozen part and rate; empty = one stage"
+    )
     batch_size: int = Field(64, ge=1, le=4096)
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights; null = none")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -141,12 +169,29 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Recipe":
-        if self.input.normalise == "backbone" and not self.model.name.startswith("timm:"):
-            raise ValueError("input.normalise: backbone needs a model named timm:<name>; use unit or half")
-        if self.schedule.name == "plateau" and self.schedule.warmup_epochs:
-            raise ValueError("schedule.warmup_epochs: plateau has no warm-up; set it to 0")
-        if self.schedule.warmup_epochs >= self.stopping.epochs:
-            raise ValueError("schedule.warmup_epochs: must be less than stopping.epochs")
-        if self.model.freeze and self.model.weights == "none":
-            raise ValueError("model.freeze: random layers would stay random; set model.weights or freeze: 0")
+        mistakes = list(self._find_misfits())
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
+
+    def list_stages(self) -> tuple[StageSpec, ...]:
+        """The stages; a recipe that names none has one, of `model.freeze` and the full rate."""
+        return self.stages or (StageSpec(epochs=self.stopping.epochs, freeze=self.model.freeze),)
+
+    def _find_misfits(self) -> Iterator[str]:
+        stages = self.list_stages()
+        planned = sum(stage.epochs for stage in stages)
+        if self.input.normalise == "backbone" and not self.model.name.startswith("timm:"):
+            yield "input.normalise: backbone needs a model named timm:<name>; use unit or half"
+        if self.schedule.name == "plateau" and self.schedule.warmup_epochs:
+            yield "schedule.warmup_epochs: plateau has no warm-up; set it to 0"
+        if planned != self.stopping.epochs:
+            yield f"stopping.epochs: is {self.stopping.epochs}, but the stages sum to {planned}"
+        if self.stages and self.model.freeze:
+            yield "model.freeze: the stages say what is frozen; leave it out"
+        if any(self.schedule.warmup_epochs >= stage.epochs for stage in stages):
+            limit = "the epochs of each stage" if self.stages else "stopping.epochs"
+            yield f"schedule.warmup_epochs: must be less than {limit}"
+        if self.model.weights == "none" and any(stage.freeze for stage in stages):
+            field = "stages: freeze" if self.stages else "model.freeze"
+            yield f"{field}: random layers would stay random; set model.weights or freeze: 0"

@@ -83,6 +83,17 @@ _MODEL = (
     Column("protocol", "string", "how the test set was chosen"),
     Column("seed", "int64", "seed of the training"),
 )
+_FIGURES = (
+    *_MODEL,
+    Column("metric", "string", "name of the metric"),
+    Column("class", "string", "label, or `all`"),
+    Column("variant", "string", "clean, or degradation:severity"),
+    Column("value", "float64", "the figure; null where it is not defined", True),
+    Column("low", "float64", "2.5th percentile of the group bootstrap", True),
+    Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+    Column("n", "int64", "images"),
+    Column("groups", "int64", "groups that the bootstrap drew from"),
+)
 _PROBABILITIES = tuple(Column(f"p_{label}", "float64", f"probability of {label}, 0 to 1") for label in LABELS)
 
 _ALL = (
@@ -316,14 +327,15 @@ _ALL = (
     ),
     _table(
         "variants",
-        "one degraded test image",
+        "one degraded test image; without a picture it is made from its seed when a model is tested",
         ["image_id", "degradation", "severity"],
         _IMAGE_ID,
         Column("label", "string", "label of the clean image"),
         Column("degradation", "string", "name in catalog/degradations.yaml"),
         Column("severity", "int64", "1 (mild) to 5 (severe)"),
+        Column("value", "float64", "the degradation's parameter at this severity, in its unit"),
         Column("seed", "int64", "seed of the draw, a function of image, degradation and severity"),
-        Column("image", "image", "PNG, grey, as a Hugging Face Image"),
+        Column("image", "image", "PNG, grey, as a Hugging Face Image; null if not `stored`", True),
     ),
     _table(
         "predictions",
@@ -342,15 +354,13 @@ _ALL = (
         "metrics",
         "one figure",
         ["model_id", "metric", "class", "variant"],
-        *_MODEL,
-        Column("metric", "string", "name of the metric"),
-        Column("class", "string", "label, or `all`"),
-        Column("variant", "string", "clean, or degradation:severity"),
-        Column("value", "float64", "the figure; null where it is not defined", True),
-        Column("low", "float64", "2.5th percentile of the group bootstrap", True),
-        Column("high", "float64", "97.5th percentile of the group bootstrap", True),
-        Column("n", "int64", "images"),
-        Column("groups", "int64", "groups that the bootstrap drew from"),
+        *_FIGURES,
+    ),
+    _table(
+        "pooled",
+        "one figure over all five folds: each image answered once, by a model that had not seen its group",
+        ["model_id", "metric", "class", "variant"],
+        *_FIGURES,
     ),
     _table(
         "leaderboard",
@@ -361,6 +371,7 @@ _ALL = (
         Column("seeds", "int64", "number of seeds averaged"),
         Column("accuracy", "float64", "share of right answers"),
         Column("macro_f1", "float64", "mean of the per-class F1"),
+        Column("macro_f1_spread", "float64", "standard deviation over seeds; null with one", True),
         Column("macro_f1_low", "float64", "2.5th percentile of the group bootstrap", True),
         Column("macro_f1_high", "float64", "97.5th percentile of the group bootstrap", True),
         Column("miss_rate", "float64", "share of tumours called no_tumor", True),

@@ -32,6 +32,10 @@ def connect_resources(settings: Settings) -> Mapping[str, dg.ConfigurableResourc
         ),
         "tracking": Tracking(home=home, uri=settings.mlflow_uri, ui=settings.mlflow_ui),  # type: ignore[call-arg]
         "trainer": Trainer(
-            device=settings.device, threads=settings.threads or settings.cores, workers=workers
+            device=settings.device,
+            threads=settings.threads or settings.cores,
+            workers=workers,
+            seeds=settings.seeds,
+            weights=str(settings.weights or ""),
         ),
     }

@@ -63,13 +63,14 @@ class PipesReporter:
         self.tracker = tracker
 
     def started(self, facts: Mapping[str, str]) -> None:
-        """Say what was chosen, and why."""
+        """Say what was chosen, and why; a batch that did not fit the memory is a warning."""
         for name, fact in facts.items():
-            self.pipes.log.info(f"{name}: {fact}")
+            say = self.pipes.log.warning if name == "memory" else self.pipes.log.info
+            say(f"{name}: {fact}")
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], note: str) -> None:
-        """Say how an epoch went."""
-        self.pipes.log.info(note)
+        """Say how an epoch went: figures, speed, what is left, the best so far."""
+        self.pipes.log.info(describe_epoch(epoch, metrics, note))
         self.warn(self.tracker.log(epoch, metrics))
 
     def close(self) -> None:
@@ -80,6 +81,17 @@ class PipesReporter:
         """Pass on what the tracker had to say."""
         if text:
             self.pipes.log.warning(text)
+
+
+def describe_epoch(epoch: int, metrics: Mapping[str, float], note: str) -> str:
+    """One line on an epoch for a person who watches the run."""
+    names = {"train_loss": "train loss", "val_loss": "val loss", "val_macro_f1": "val macro-F1"}
+    parts = [f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics]
+    if "images_per_second" in metrics:
+        parts.append(f"{metrics['images_per_second']:,.0f} images/s")
+    if metrics.get("seconds_left"):
+        parts.append(f"at most {metrics['seconds_left']:,.0f} s left")
+    return f"epoch {epoch}: {', '.join([*parts, note])}"
 
 
 def main() -> int:

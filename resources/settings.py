@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of Dagster in `make ui`")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")
     threads: int = Field(0, ge=0, description="threads of the training process; 0 = all cores")
+    seeds: int = Field(
+        0, ge=0, le=100, description="train each recipe with the seeds 0 to n - 1; 0 = the recipe's own"
+    )
+    weights: Path | None = Field(
+        None,
+        description="folder of ImageNet weights, `<timm's name>.safetensors` each; looked in before timm's "
+        "cache and the hub",
+    )
     workers: int = Field(0, ge=0, description="threads that read and decode files; 0 = all cores")
     phantom_scale: float = Field(
         1.0, gt=0, le=4, description="size of the phantom collections; 1 is about 1,500 files"
@@ -66,7 +74,7 @@ class Settings(BaseSettings):
         description="train on images whose label the reference contradicts, under the reference's label",
     )
 
-    @field_validator("datasets", "catalog", "home", "decisions", mode="after")
+    @field_validator("datasets", "catalog", "home", "decisions", "weights", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else (Path.cwd() / value.expanduser()).resolve()
@@ -81,6 +89,10 @@ class Settings(BaseSettings):
             raise ValueError(f"FALX_DECISIONS={self.decisions} is no file; give a CSV, or unset it")
         if self.profile == "folder" and self.datasets is None:
             raise ValueError("FALX_DATASETS is not set; the profile `folder` reads collections from there")
+        if self.weights is not None and not self.weights.is_dir():
+            raise ValueError(
+                f"FALX_WEIGHTS={self.weights} is no folder; give one that holds weights, or unset it"
+            )
         if self.datasets is not None and not self.datasets.is_dir():
             raise ValueError(
                 f"FALX_DATASETS={self.datasets} is no folder; give one that holds the collections"

@@ -29,6 +29,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Starts `python -m <payload> <task> --spec <file>` and waits; the launcher says how.
 
     `launcher` is `local` (one process on this machine). Other launchers run the same payload elsewhere.
+    `seeds` above 0 stands for those of the recipe; `weights` is the folder of ImageNet weights.
     """
 
     launcher: Literal["local"] = "local"
@@ -36,6 +37,8 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
     device: str = "auto"
     threads: int = 1
     workers: int = 1
+    seeds: int = 0
+    weights: str = ""
     grace_seconds: float = 20.0
 
     def run(

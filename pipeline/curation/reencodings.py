@@ -8,24 +8,28 @@ On thumbnails of 64 × 64 pixels a pair is proven by either of
   slices, upright and mirrored, none exceeds 0.86.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from pipeline.curation.orientation import ORIENTATIONS, turn
+from pipeline.curation.levels import Level
+from pipeline.curation.orientation import turn
 from pipeline.curation.retrieval import retrieve_alike
-from pipeline.curation.scores import normalise_locally
 from pipeline.curation.spectra import measure_frames
 from pipeline.curation.thumbnails import Floats, Stack, halve
 
 NCC_PROOF = 0.985
 LNCC_PROOF = 0.90
 ORDER = 10  # orders an axis of the spectra that retrieve
-SIGMA = 2.0  # pixels of 64
-BATCH = 4096  # pairs
+LOCAL = Level(64, 2.0)
+BATCH = 2048  # pairs; more only where so many hang together
+PAIRS_AT_ONCE = 64
 
 Rows = npt.NDArray[np.intp]
 
@@ -58,26 +62,39 @@ def find_reencodings(
     if not fresh.any():
         return []
     found = retrieve_alike(measure_frames(pixels, ORDER, workers=workers), fresh, workers=workers)
-    found = found[np.lexsort((found[:, 1], found[:, 0], found[:, 2]))]
-    turns = [found[found[:, 2] == orientation] for orientation in range(ORIENTATIONS)]
-    batches = [part[at : at + BATCH] for part in turns for at in range(0, len(part), BATCH)]
     with ThreadPoolExecutor(workers) as pool:
-        proven = list(pool.map(partial(_prove_batch, pixels), batches))
+        proven = list(pool.map(partial(_prove_batch, pixels), _split_batches(found, len(pixels))))
     return sorted((pair for batch in proven for pair in batch), key=lambda pair: (pair.first, pair.second))
 
 
+def _split_batches(found: Rows, count: int) -> Iterator[Rows]:
+    """Batches of pairs so that no image is in two of them, and each is normalised once."""
+    ends = np.ones(len(found), dtype=np.bool_), (found[:, 0], found[:, 1])
+    _, owners = connected_components(coo_array(ends, shape=(count, count)), directed=False)
+    order = np.argsort(owners[found[:, 0]], kind="stable")
+    starts = np.flatnonzero(np.diff(owners[found[order, 0]], prepend=-1))
+    start = 0
+    while start < len(found):
+        later = starts[starts > start + BATCH]
+        end = int(later[0]) if len(later) else len(found)
+        yield found[order[start:end]]
+        start = end
+
+
 def _prove_batch(pixels: Stack, batch: Rows) -> list[Reencoding]:
-    """Prove rows (first, second, orientation) of one orientation."""
+    """Prove rows (first, second, orientation)."""
     used, places = np.unique(batch[:, :2], return_inverse=True)
-    here, there = places.reshape(-1, 2).T
-    orientation = int(batch[0, 2])
+    ends, turns = places.reshape(-1, 2), batch[:, 2]
     grey = halve(pixels[used])
-    local = np.stack([normalise_locally(image, SIGMA) for image in grey])
-    ncc, lncc = (_correlate(_normalise(stack), here, there, orientation) for stack in (grey, local))
+    scores = _correlate(_normalise(grey), ends, turns)
+    plain = scores >= NCC_PROOF
+    rest = np.flatnonzero(~plain)
+    scores[rest] = _correlate(_normalise(LOCAL.show(grey)), ends[rest], turns[rest])
     proven = []
-    for k in np.flatnonzero((ncc >= NCC_PROOF) | (lncc >= LNCC_PROOF)):
-        score, evidence = (ncc[k], "ncc") if ncc[k] >= NCC_PROOF else (lncc[k], "lncc")
-        proven.append(Reencoding(int(batch[k, 0]), int(batch[k, 1]), orientation, float(score), evidence))
+    for k in np.flatnonzero(plain | (scores >= LNCC_PROOF)):
+        first, second, orientation = batch[k].tolist()
+        evidence = "ncc" if plain[k] else "lncc"
+        proven.append(Reencoding(first, second, orientation, float(scores[k]), evidence))
     return proven
 
 
@@ -89,10 +106,14 @@ def _normalise(stack: Floats) -> Floats:
     return unit
 
 
-def _correlate(stack: Floats, here: Rows, there: Rows, orientation: int) -> npt.NDArray[np.float64]:
-    turned = np.ascontiguousarray(turn(stack, orientation))
-    scores = [
-        np.einsum("hw,hw->", turned[one], stack[other], dtype=np.float64)
-        for one, other in zip(here, there, strict=True)
-    ]
-    return np.array(scores, dtype=np.float64).round(6)
+def _correlate(stack: Floats, ends: Rows, turns: Rows) -> npt.NDArray[np.float64]:
+    """Correlation of pairs of rows [m, 2] of a normalised stack, the first one turned."""
+    scores = np.empty(len(ends))
+    for orientation in np.unique(turns):
+        pairs = np.flatnonzero(turns == orientation)
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            part = pairs[start : start + PAIRS_AT_ONCE]
+            here = turn(stack[ends[part, 0]], int(orientation)).astype(np.float64)
+            there = stack[ends[part, 1]].astype(np.float64)
+            scores[part] = (here * there).reshape(len(part), -1).sum(axis=1)
+    return scores.round(6)

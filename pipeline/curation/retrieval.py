@@ -77,13 +77,20 @@ def retrieve_alike(spectra: Integers, fresh: npt.NDArray[np.bool_], *, workers: 
     return pairs[np.diff(pairs[:, :2], axis=0, prepend=-1).any(axis=1)]
 
 
-def retrieve_candidates(spectra: Spectra, *, workers: int = 1) -> Rows:
+def retrieve_candidates(spectra: Spectra, *, asking: Rows | None = None, workers: int = 1) -> Rows:
     """Pairs [m, 2] of rows worth aligning, each once, the smaller row first, sorted.
 
     Ties go to the smaller row; nothing depends on the number of workers.
+
+    Args:
+        spectra: of all pictures.
+        asking: the rows for which others are sought, rising; all by default.
+        workers: threads.
     """
-    search = _search_all if len(spectra.touches) <= EXHAUSTIVE else _search_cells
-    found = [np.stack(part[:2], axis=1) for part in search(spectra, workers)]
+    count = len(spectra.touches)
+    search = _search_all if count <= EXHAUSTIVE else _search_cells
+    asking = np.arange(count) if asking is None else asking
+    found = [np.stack(part[:2], axis=1) for part in search(spectra, asking, workers)]
     pairs = np.sort(np.concatenate([np.empty((0, 2), np.intp), *found]), axis=1)
     return np.unique(pairs, axis=0)
 
@@ -98,10 +105,10 @@ def _group_cells(spectra: Integers, count: int) -> Iterator[tuple[Rows, Rows]]:
     yield from Cells(keys).pair_up(keys[:count])
 
 
-def _search_all(spectra: Spectra, workers: int) -> list[Found]:
-    """Every picture asks every other in all views."""
+def _search_all(spectra: Spectra, asking: Rows, workers: int) -> list[Found]:
+    """Each picture asks every other in all views."""
     queries, count = Queries(spectra), len(spectra.touches)
-    blocks = [np.arange(start, min(start + BLOCK_ROWS, count)) for start in range(0, count, BLOCK_ROWS)]
+    blocks = [asking[start : start + BLOCK_ROWS] for start in range(0, len(asking), BLOCK_ROWS)]
     whole, boxed = [], []
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, count, BLOCK_BANK):
@@ -133,11 +140,11 @@ def _asker(queries: Queries, bank: Bank, others: Rows) -> Callable[[Rows], tuple
     return ask
 
 
-def _search_cells(spectra: Spectra, workers: int) -> list[Found]:
-    """Every picture asks the pictures in its nearest cells: whole frames, then boxes, at all angles."""
+def _search_cells(spectra: Spectra, asking: Rows, workers: int) -> list[Found]:
+    """Each picture asks the pictures in its nearest cells: whole frames, then boxes, at all angles."""
     few = np.full(len(spectra.touches), NEAREST_FEW)
     boxes = np.stack([_round_boxes(box) for box in spectra.box])
-    return [_keep_nearest(_search_bank(bank, workers), few) for bank in (spectra.full, boxes)]
+    return [_keep_nearest(_search_bank(bank, asking, workers), few) for bank in (spectra.full, boxes)]
 
 
 def _round_boxes(box: Integers) -> Integers:
@@ -146,13 +153,13 @@ def _round_boxes(box: Integers) -> Integers:
     return np.concatenate(rounded)
 
 
-def _search_bank(bank: Integers, workers: int) -> list[Found]:
-    """`bank` int16 [angles, n, 2, k, k]; its upright pictures ask."""
+def _search_bank(bank: Integers, rows: Rows, workers: int) -> list[Found]:
+    """`bank` int16 [angles, n, 2, k, k]; of its upright pictures these rows ask."""
     count, flat = bank.shape[1], bank.reshape(-1, *bank.shape[2:])
     keys = make_keys(flat)
 
     def ask(group: tuple[Rows, Rows]) -> Found:
-        asking, entries = group
+        asking, entries = rows[group[0]], group[1]
         shown = flat[entries].reshape(len(entries), -1).astype(np.float32).T
         best = np.full((len(asking), len(entries)), -np.inf, np.float32)
         for orientation in range(ORIENTATIONS):
@@ -163,9 +170,9 @@ def _search_bank(bank: Integers, workers: int) -> list[Found]:
     found: list[Found] = []
     few = np.full(count, NEAREST_FEW)
     with ThreadPoolExecutor(workers) as pool:
-        for part in pool.map(ask, Cells(keys).pair_up(keys[:count])):
+        for part in pool.map(ask, Cells(keys).pair_up(keys[rows])):
             found.append(part)
-            if sum(len(rows) for rows, _, _ in found) > HELD:
+            if sum(len(some) for some, _, _ in found) > HELD:
                 found = [_keep_nearest(found, few)]
     return found
 

@@ -78,13 +78,6 @@ def to_pixels(transform: Transform, side: int) -> Floats:
     return matrix.astype(np.float32)
 
 
-def to_fractions(matrix: Floats, side: int) -> Transform:
-    """The inverse of `to_pixels`."""
-    transform = matrix.astype(np.float64)
-    transform[:, 2] = (transform[:, 2] + 0.5 - 0.5 * transform[:, :2].sum(axis=1)) / side
-    return transform
-
-
 def compare_aligned(first: Pixels, second: Pixels, transform: Transform) -> Likeness | None:
     """Compare two thumbnails [128, 128] under a transform from the first to the second.
 

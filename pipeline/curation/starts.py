@@ -55,8 +55,10 @@ def _look_at_all(spectra: Spectra, asked: Rows) -> tuple[Floats, Rows]:
     order = np.argsort(asked[:, 1], kind="stable")
     shown = asked[order, 1]
     for start in range(0, len(spectra.touches), BLOCK):
-        bank = Bank(spectra, slice(start, start + BLOCK)).spectra
         low, high = np.searchsorted(shown, [start, start + BLOCK])
+        if low == high:
+            continue
+        bank = Bank(spectra, slice(start, start + BLOCK)).spectra
         changes = np.flatnonzero(np.diff(shown[low:high])) + 1
         for group in np.split(order[low:high], changes):
             if len(group):

@@ -97,9 +97,11 @@ def severity_figure(metrics: pd.DataFrame, *, metric: str = "accuracy", title: s
     )
     axes = add_panel(figure, left=0.65, bottom=0.72, width=4.5, height=2.2)
     degraded = rows[rows["degradation"] != CLEAN]
+    # Many bands on each other are a fog; the table has the intervals.
+    shade = 0.15 if degraded["degradation"].nunique() <= len(PALETTE) else 0.04
     for index, (degradation, part) in enumerate(degraded.groupby("degradation")):
         line = pd.concat([rows[rows["degradation"] == CLEAN], part]).sort_values("severity")
-        _draw_line(axes, line, str(degradation), index)
+        _draw_line(axes, line, str(degradation), index, shade)
     axes.set_xticks(range(6), ["clean", "1", "2", "3", "4", "5"])
     axes.set_xlabel("severity", fontsize=9)
     axes.set_ylabel(name, fontsize=9)
@@ -107,17 +109,19 @@ def severity_figure(metrics: pd.DataFrame, *, metric: str = "accuracy", title: s
     return figure
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, name: str, index: int) -> None:
-    style = index % len(PALETTE)
+def _draw_line(axes: Axes, line: pd.DataFrame, name: str, index: int, shade: float) -> None:
+    # Colours repeat after seven lines: with another dash, and hollow markers.
+    turn, style = divmod(index, len(PALETTE))
     severity, value, low, high = (line[key].to_numpy(float) for key in ("severity", "value", "low", "high"))
-    axes.fill_between(severity, low, high, color=PALETTE[style], alpha=0.15, linewidth=0)
+    axes.fill_between(severity, low, high, color=PALETTE[style], alpha=shade, linewidth=0)
     label = name.replace("_", " ")
     axes.plot(
         severity,
         value,
-        linestyle=DASHES[style],
+        linestyle=DASHES[(style + 3 * turn) % len(DASHES)],
         color=PALETTE[style],
         marker=MARKERS[style],
+        markerfacecolor="white" if turn % 2 else PALETTE[style],
         ms=4,
         lw=1.5,
         label=label,

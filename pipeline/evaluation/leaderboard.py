@@ -33,7 +33,8 @@ def rank_recipes(
     """Table `leaderboard`: one row per recipe × protocol, from the clean predictions.
 
     Several seeds of a recipe are averaged, draw by draw: the interval tells what other patients could change,
-    not what another training could. With one seed it equals the metrics table's.
+    the spread (one standard deviation over seeds) what another training could. With one seed the interval
+    equals the metrics table's.
 
     Args:
         predictions: predictions tables, each of one or several models, in any order.
@@ -133,7 +134,7 @@ def _by_recipe(leaderboard: pd.DataFrame) -> Iterable[tuple[str, list[Row]]]:
 def _cells(row: Row) -> list[str]:
     optimism = f"{row['optimism']:+z.3f}{_range(row['optimism_low'], row['optimism_high'])}"
     return [
-        f"{row['macro_f1']:.3f}{_range(row['macro_f1_low'], row['macro_f1_high'])}",
+        f"{row['macro_f1']:.3f}{_spread(row)}{_range(row['macro_f1_low'], row['macro_f1_high'])}",
         "" if pd.isna(row["optimism"]) else optimism,
         f"{row['accuracy']:.3f}",
         "–" if pd.isna(row["miss_rate"]) else f"{row['miss_rate']:.3f}",
@@ -141,6 +142,10 @@ def _cells(row: Row) -> list[str]:
         f"{row['groups']:,}",
         row["gate"].split(":", 1)[0],
     ]
+
+
+def _spread(row: Row) -> str:
+    return "" if pd.isna(row["macro_f1_spread"]) else f" ± {row['macro_f1_spread']:.3f}"
 
 
 def _range(low: float, high: float, digits: int = 3) -> str:
@@ -165,6 +170,8 @@ def _explain(leaderboard: pd.DataFrame) -> list[str]:
     verdicts = dict(zip(leaderboard["protocol"], leaderboard["gate"], strict=True))
     notes = [f"{name}: {verdict}" for name, verdict in sorted(verdicts.items()) if verdict != "passed"]
     notes = ["What the gate found:", *notes] if notes else ["The gate found nothing."]
+    if (leaderboard["seeds"] > 1).any():
+        notes.append("± one standard deviation over seeds, of which the score is the mean.")
     notes.append("missed = share of tumours called no_tumor; intervals: group bootstrap, 95 %.")
     return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
 

@@ -20,6 +20,8 @@ class Standing:
     seeds: int
     accuracy: float
     macro_f1: float
+    macro_f1_spread: float
+    """Standard deviation over the seeds (n - 1 below the line); NaN with one."""
     miss_rate: float
     """NaN where the test set has no tumour."""
     draws: Floats
@@ -53,17 +55,16 @@ def _measure(rows: pd.DataFrame, draws: int, seed: int) -> Standing:
     answers = [read_answers(part) for _, part in rows.groupby("seed")]
     stream = protocol_seed(seed, protocol)
     found = [resample_metrics(one, draws=draws, seed=stream, ranks=False) for one in answers]
-    accuracy, macro_f1, miss_rate = (
-        float(np.mean([one[metric, ALL][0] for one in found]))
-        for metric in ("accuracy", "macro_f1", "miss_rate")
-    )
+    figures = {
+        metric: [one[metric, ALL][0] for one in found] for metric in ("accuracy", "macro_f1", "miss_rate")
+    }
+    means = {metric: float(np.mean(values)) for metric, values in figures.items()}
     return Standing(
         recipe=recipe,
         protocol=protocol,
         seeds=len(answers),
-        accuracy=accuracy,
-        macro_f1=macro_f1,
-        miss_rate=miss_rate,
+        **means,
+        macro_f1_spread=float(np.std(figures["macro_f1"], ddof=1)) if len(found) > 1 else float("nan"),
         draws=np.mean([one["macro_f1", ALL][1] for one in found], axis=0),
         n=answers[0].size,
         groups=answers[0].group_count,

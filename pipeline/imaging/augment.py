@@ -102,7 +102,8 @@ class Augmenter:
             return images
         chosen = draws[:, _DEGRADE] < self._spec.degrade
         kinds = (draws[:, _KIND] * len(self._kinds)).astype(int)
-        severities = 1 + (draws[:, _SEVERITY] * self._spec.max_severity).astype(int)
+        mildest, severest = self._spec.min_severity, self._spec.max_severity
+        severities = mildest + (draws[:, _SEVERITY] * (1 + severest - mildest)).astype(int)
         for kind, severity in sorted(set(zip(kinds[chosen], severities[chosen], strict=True))):
             rows = np.flatnonzero(chosen & (kinds == kind) & (severities == severity)).tolist()
             part_seeds = [seeds[row] for row in rows]

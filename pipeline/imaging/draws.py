@@ -9,6 +9,7 @@ integer arithmetic and a table, so that no device's mathematics library has a sa
 from collections.abc import Sequence
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ from scipy.special import ndtri
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _GOLDEN = 0x9E37_79B9_7F4A_7C15
 _QUANTILES = 1 << 16
-# As many words as stay in a core's cache; on a GPU, as many as keep it busy.
-_CPU_WORDS = 1 << 18
+# As many words at a time as keep a GPU busy.
 _GPU_WORDS = 1 << 26
 
 
@@ -46,23 +46,58 @@ def draw_normals(
     """
     device = torch.device(device)
     words = -(-height * width // 2)
-    keys = torch.from_numpy(draw_words(seeds, 1, stream=stream).view(np.int32)).to(device)
-    places = torch.arange(words, dtype=torch.int32, device=device)
-    normals = torch.empty((len(seeds), height * width), device=device)
-    step = max(1, (_CPU_WORDS if device.type == "cpu" else _GPU_WORDS) // words)
-    for first in range(0, len(seeds), step):
+    keys = draw_words(seeds, 1, stream=stream).view(np.uint32)
+    if device.type == "cpu":
+        normals = torch.from_numpy(_look_up_normals(keys, words))
+    else:
+        normals = _gather_normals(torch.from_numpy(keys.view(np.int32)).to(device), words)
+    return normals[:, : height * width].reshape(len(seeds), 1, height, width)
+
+
+def _look_up_normals(keys: NDArray[np.uint32], words: int) -> NDArray[np.float32]:
+    """Two normals a word on the CPU: float32 [n, 2 * words]. OpenCV looks 16-bit ranks up as they lie."""
+    table = _normal_table("cpu").numpy()[None]
+    places = np.arange(words, dtype=np.uint32)
+    normals = np.empty((len(keys), 2 * words), np.float32)
+    word, shifted = np.empty((2, 1, words), np.uint32)
+    for (low, high), row in zip(keys, normals, strict=True):
+        np.bitwise_xor(places, low, out=word[0])
+        _mix32_planes(word, shifted)
+        word ^= high
+        _mix32_planes(word, shifted)
+        cv2.LUT(word.view(np.uint16), table, dst=row[None])
+    return normals
+
+
+def _gather_normals(keys: torch.Tensor, words: int) -> torch.Tensor:
+    """The same on any device, all images at once; `keys` int32 [n, 2]."""
+    table = _normal_table(str(keys.device))
+    places = torch.arange(words, dtype=torch.int32, device=keys.device)
+    normals = torch.empty((len(keys), 2 * words), device=keys.device)
+    step = max(1, _GPU_WORDS // words)
+    for first in range(0, len(keys), step):
         low, high = keys[first : first + step, :1], keys[first : first + step, 1:]
         word = _mix32(_mix32(places ^ low) ^ high)
         ranks = word.view(torch.int16).to(torch.int32).bitwise_and_(_QUANTILES - 1)
-        values = torch.index_select(_normal_table(str(device)), 0, ranks.view(-1)).view(ranks.shape)
-        normals[first : first + step] = values[:, : height * width]
-    return normals.view(len(seeds), 1, height, width)
+        normals[first : first + step] = torch.index_select(table, 0, ranks.view(-1)).view(ranks.shape)
+    return normals
 
 
 def _mix64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
+
+
+def _mix32_planes(words: NDArray[np.uint32], shifted: NDArray[np.uint32]) -> None:
+    np.right_shift(words, 16, out=shifted)
+    words ^= shifted
+    words *= np.uint32(0x7FEB352D)
+    np.right_shift(words, 15, out=shifted)
+    words ^= shifted
+    words *= np.uint32(0x846CA68B)
+    np.right_shift(words, 16, out=shifted)
+    words ^= shifted
 
 
 def _mix32(words: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from pipeline.atomic import write_bytes, write_text
 from pipeline.catalog import Degradation, load_catalog
 from pipeline.errors import FalxError
+from pipeline.imaging.decode import resize_grey
 from pipeline.imaging.degrade import DEGRADERS, degrade
 from pipeline.imaging.sheets import fit_sheet
 from pipeline.phantoms.patients import draw_slices
@@ -19,6 +20,7 @@ from pipeline.phantoms.scanner import expose_slice
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "degradations.md"
 PICTURE = PAGE.with_suffix(".png")
+_SIDE, _TILE = 224, 144
 START, END = "<!-- table: start -->", "<!-- table: end -->"
 
 
@@ -49,17 +51,22 @@ def replace_table(page: str, table: str) -> str:
 
 
 def draw_picture(degradations: Mapping[str, Degradation]) -> bytes:
-    """A phantom slice under each degradation, as PNG: a row a kind, severity 0 to 5 from left to right."""
+    """A phantom slice under each degradation, as PNG: a row a kind, severity 0 to 5 from left to right.
+
+    Degraded at 224 pixels and cut to the middle, pixel for pixel: grain, blocks and rings are lost in a sheet
+    of reduced pictures.
+    """
     drawn = draw_slices("documentation", "meningioma", seed=0, count=1)[0]
     exposure = expose_slice(drawn.head, drawn.tumour, drawn.scan, drawn.view, drawn.seed)
-    image = torch.from_numpy(exposure.pixels).float().div(255)[None, None]
+    image = torch.from_numpy(resize_grey(exposure.pixels, _SIDE)).float().div(255)[None, None]
+    middle = slice((_SIDE - _TILE) // 2, (_SIDE + _TILE) // 2)
     tiles, captions = [], []
     for name in sorted(degradations):
         for severity in range(6):
             degraded = degrade(image, degradations[name], severity, [0]).mul(255).round().to(torch.uint8)
-            tiles.append(degraded.numpy()[0, 0])
+            tiles.append(degraded.numpy()[0, 0, middle, middle])
             captions.append(f"{name} {severity}")
-    return fit_sheet(tiles, captions, columns=6, tile=128, limit=200_000)
+    return fit_sheet(tiles, captions, columns=6, tile=_TILE, limit=600_000)
 
 
 def _first_sentence(name: str) -> str:

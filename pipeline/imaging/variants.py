@@ -1,18 +1,23 @@
-"""Degraded copies of the test images, as rows of the `variants` table, in bounded memory."""
+"""Degraded copies of the test images, as rows of the `variants` table, in bounded memory.
 
-from collections.abc import Iterator, Mapping
+A row says all that makes its pixels: image, kind, value and seed. Kinds that the catalog marks `stored` have
+them as PNG as well; those of the others are made when they are needed, by the same function.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from pipeline.catalog import Degradation
 from pipeline.digests import seed_for
 from pipeline.errors import TableError
 from pipeline.imaging.cache import ImageCache
-from pipeline.imaging.degrade import degrade
+from pipeline.imaging.degrade import apply_kind
 from pipeline.tables import find_table
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -28,7 +33,7 @@ def make_variants(
     limit: int | None = None,
     workers: int = 1,
 ) -> Iterator[pd.DataFrame]:
-    """Degrade every test image by every kind at every severity.
+    """List every test image under every kind at every severity, with its picture where the kind is `stored`.
 
     Args:
         split: table `splits` of one protocol; rows with split `test` count.
@@ -43,7 +48,7 @@ def make_variants(
     Yields:
         Frames of table `variants`, at most `FRAME_ROWS` rows each, together sorted by the table's key. A
         row's seed is `seed_for("variant", image_id, degradation, severity)`; its picture is an 8-bit grey
-        PNG, a function of image, kind, severity and seed alone. Without test images there is no frame.
+        PNG of `render_variants`, or null. Without test images there is no frame.
 
     Raises:
         TableError: the cache has another size, lacks an image, or a test image has no label.
@@ -86,26 +91,39 @@ def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Serie
     return test.set_index("image_id")["label"].sort_index()
 
 
+def render_variants(
+    image_ids: Sequence[str], cache: ImageCache, name: str, value: float, seeds: Sequence[int]
+) -> NDArray[np.uint8]:
+    """The pixels of variants of one kind and value: uint8 [n, size, size], as a stored PNG holds them.
+
+    Each is a function of image, kind, value and seed alone.
+
+    Raises:
+        TableError: the cache lacks an image.
+    """
+    images = torch.from_numpy(cache.read(image_ids)).float().div_(255)[:, None]
+    degraded = apply_kind(images, name, value, seeds).mul_(255).round_().to(torch.uint8)
+    pixels: NDArray[np.uint8] = degraded.numpy()[:, 0]
+    return pixels
+
+
 def _degrade_part(
     labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degradation], pool: ThreadPoolExecutor
 ) -> pd.DataFrame:
     image_ids = labels.index.tolist()
-    images = torch.from_numpy(cache.read(image_ids)).float().div_(255)[:, None]
+    cache.rows_of(image_ids)
     rows = []
     for kind in kinds:
-        for severity in SEVERITIES:
+        for severity, value in zip(SEVERITIES, kind.severities, strict=True):
             seeds = [seed_for("variant", image_id, kind.name, severity) for image_id in image_ids]
-            degraded = degrade(images, kind, severity, seeds).mul_(255).round_().to(torch.uint8)
-            # Half of the time goes into PNG: that of one kind is written while the next one is made.
-            pictures = pool.map(_encode_png, degraded.numpy()[:, 0])
-            rows.append((kind.name, severity, seeds, pictures))
+            pictures: list[dict[str, bytes | None] | None] = [None] * len(image_ids)
+            if kind.stored:
+                planes = render_variants(image_ids, cache, kind.name, value, seeds)
+                pictures = [{"bytes": data, "path": None} for data in pool.map(_encode_png, planes)]
+            for image_id, label, seed, picture in zip(image_ids, labels, seeds, pictures, strict=True):
+                rows.append((image_id, label, kind.name, severity, value, seed, picture))
     table = find_table("variants")
-    told = [
-        (image_id, label, name, severity, seed, {"bytes": data, "path": None})
-        for name, severity, seeds, pictures in rows
-        for image_id, label, seed, data in zip(image_ids, labels, seeds, pictures, strict=True)
-    ]
-    return pd.DataFrame(told, columns=table.names).sort_values(list(table.key), ignore_index=True)
+    return pd.DataFrame(rows, columns=table.names).sort_values(list(table.key), ignore_index=True)
 
 
 def _encode_png(plane: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:

@@ -36,8 +36,19 @@ class Part:
         return len(self.image_ids)
 
     def to(self, device: str) -> "Part":
-        """The same images, held on a device: one copy, not one a batch."""
-        return Part(self.images.to(device), self.labels.to(device), self.image_ids)
+        """The same images, held on a device: one copy, not one a batch.
+
+        Raises:
+            TrainingError: the device's memory does not hold them.
+        """
+        try:
+            return Part(self.images.to(device), self.labels.to(device), self.image_ids)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"{len(self):,} images, {self.images.numel() / 1e9:.1f} GB, do not fit the memory of "
+                f"{device}; end what else runs there, set FALX_DEVICE=cpu, or copy the recipe with a smaller "
+                "input.size"
+            ) from error
 
 
 def load_parts(spec: TrainingSpec) -> tuple[Part, Part]:

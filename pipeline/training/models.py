@@ -11,21 +11,23 @@ from torch import nn
 from pipeline.errors import TrainingError
 from pipeline.labels import LABELS
 from pipeline.recipe import ModelSpec, Recipe
-from pipeline.training.backbones import create_timm
-from pipeline.training.weights import check_weights, is_path, load_file_into, load_timm_file
+from pipeline.training.backbones import create_timm, find_imagenet_file
+from pipeline.training.weights import check_weights, is_path, transfer
 
 
 class Network(nn.Module):
     """Backbone and head; frozen layers keep their weights and their batch statistics.
 
     Input float [n, c, h, w], already brought to scale by `pipeline.training.inputs.normalise`;
-    output logits [n, classes], in the order of `pipeline.labels.LABELS`.
+    output logits [n, classes], in the order of `pipeline.labels.LABELS`. `origin` says in words where the
+    weights came from.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.origin = "random weights"
         self._frozen: tuple[nn.Module, ...] = ()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -34,15 +36,15 @@ class Network(nn.Module):
         return logits
 
     def freeze(self, share: float) -> None:
-        """Stop the first `share` of the backbone's layers from training, in the order of their definition.
+        """Stop the first `share` of the backbone's layers from training, and let all others train.
 
-        A layer is a module that holds parameters of its own. Frozen batch norms also keep the running
-        mean and variance that came with their weights, as Keras does.
+        A layer is a module that holds parameters of its own, in the order of their definition. Frozen batch
+        norms also keep the running mean and variance that came with their weights, as Keras does.
         """
         layers = [module for module in self.backbone.modules() if list(module.parameters(recurse=False))]
         self._frozen = tuple(layers[: round(share * len(layers))])
-        for layer in self._frozen:
-            layer.requires_grad_(False)
+        for place, layer in enumerate(layers):
+            layer.requires_grad_(place >= len(self._frozen))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
@@ -81,14 +83,17 @@ class Residual(nn.Module):
         return activated
 
 
-def build_model(recipe: Recipe, classes: int = len(LABELS), *, weights: str | None = None) -> Network:
-    """The network of a recipe, in evaluation mode, with parameters in fp32.
+def build_model(
+    recipe: Recipe, classes: int = len(LABELS), *, weights: str | None = None, folder: str = ""
+) -> Network:
+    """The network of a recipe, in evaluation mode, with parameters in fp32, frozen as its first stage says.
 
     Random weights are drawn from torch's global generator: seed it before. Input is
     float [n, input.channels, input.size, input.size] from `normalise`.
 
     Args:
         weights: instead of the recipe's: none, imagenet, or a path to a safetensors file.
+        folder: where ImageNet weights are looked for first; empty = timm's cache and hub alone.
 
     Raises:
         WeightsError: the weights are missing or do not fit; says what to do.
@@ -96,13 +101,29 @@ def build_model(recipe: Recipe, classes: int = len(LABELS), *, weights: str | No
     """
     spec, wanted = recipe.model, recipe.model.weights if weights is None else weights
     check_weights(spec.name, wanted)
-    backbone, width = _build_backbone(recipe, wanted)
+    file = find_imagenet_file(_timm_name(spec), folder=folder) if wanted == "imagenet" else ""
+    backbone, width = _build_backbone(recipe, file)
     network = Network(backbone, _build_head(width, spec, classes))
+    if file:
+        network.origin = f"backbone: ImageNet weights of {_timm_name(spec)}; head: random"
     if is_path(wanted):
-        load = load_timm_file if spec.name.startswith("timm:") else load_file_into
-        load(network, wanted)
-    network.freeze(spec.freeze)
+        network.origin = transfer(network, wanted).describe()
+    network.freeze(recipe.list_stages()[0].freeze)
     return network.eval()
+
+
+def require_weights(recipe: Recipe, *, folder: str = "") -> None:
+    """Refuse a recipe whose weights are not to be had, before anything is decoded, drawn or started.
+
+    Args:
+        folder: as in `build_model`.
+
+    Raises:
+        WeightsError: says which file is missing and what to do.
+    """
+    check_weights(recipe.model.name, recipe.model.weights)
+    if recipe.model.weights == "imagenet":
+        find_imagenet_file(_timm_name(recipe.model), folder=folder)
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
@@ -111,20 +132,26 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
 
 
-def _build_backbone(recipe: Recipe, weights: str) -> tuple[nn.Module, int]:
+def _timm_name(spec: ModelSpec) -> str:
+    return spec.name.removeprefix("timm:")
+
+
+def _build_backbone(recipe: Recipe, file: str) -> tuple[nn.Module, int]:
     channels, size, name = recipe.input.channels, recipe.input.size, recipe.model.name
     if name.startswith("timm:"):
-        return _build_timm(name.removeprefix("timm:"), channels, weights)
+        return _build_timm(_timm_name(recipe.model), channels, file)
     builders = {"cnn3": _build_cnn3, "cnn4": _build_cnn4, "slim": _build_slim}
     return builders[name](channels, size)
 
 
 def _build_head(width: int, spec: ModelSpec, classes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for hidden in spec.head:
+    for place, hidden in enumerate(spec.head, start=1):
         layers += [nn.Linear(width, hidden), nn.ReLU()]
         if spec.batch_norm:
             layers.append(nn.BatchNorm1d(hidden))
+        if spec.hidden_dropout and place < len(spec.head):
+            layers.append(nn.Dropout(spec.hidden_dropout))
         width = hidden
     return nn.Sequential(*layers, nn.Dropout(spec.dropout), nn.Linear(width, classes))
 
@@ -167,8 +194,8 @@ def _build_slim(channels: int, size: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, GlobalMean()), widths[-1]
 
 
-def _build_timm(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
-    model = create_timm(name, channels, imagenet=weights == "imagenet")
+def _build_timm(name: str, channels: int, file: str) -> tuple[nn.Module, int]:
+    model = create_timm(name, channels, file=file)
     if name.startswith("vgg"):
         # timm's VGG carries Keras's two dense layers of 4,096; transfer learning drops them.
         model.pre_logits = nn.Identity()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.recipe import OptimiserSpec, Recipe, ScheduleSpec
-from pipeline.training.progress import History, turn_figure
+from pipeline.training.progress import History, find_stage, turn_figure
 
 
 def make_optimiser(model: nn.Module, spec: OptimiserSpec) -> torch.optim.Optimizer:
@@ -32,20 +32,25 @@ def find_rate(recipe: Recipe, step: int, steps: int, history: History) -> float:
     """Learning rate of one step.
 
     Warm-up rises linearly and reaches the peak at its last step; `cosine` and `linear` then fall to 0 at the
-    end of `stopping.epochs`; `plateau` depends on the finished epochs alone.
+    end of the epochs; `plateau` depends on the finished epochs alone. Each stage has a peak of its own, and
+    counts its steps and epochs from its beginning.
 
     Args:
         step: counted from 0 over the whole training.
         steps: steps in an epoch.
-        history: the rows of the finished epochs.
+        history: the rows of the finished epochs; the training is not over after them.
     """
-    spec, peak = recipe.schedule, recipe.optimiser.lr
+    stage = find_stage(recipe, history)
+    assert stage is not None
+    spec, peak = recipe.schedule, recipe.optimiser.lr * stage.spec.lr_factor
     if spec.name == "plateau":
-        return peak * spec.factor ** count_reductions(spec, recipe.stopping.monitor, history)
+        rows = history[stage.first :]
+        return peak * spec.factor ** count_reductions(spec, recipe.stopping.monitor, rows)
+    step -= stage.first * steps
     warmup = round(spec.warmup_epochs * steps)
     if step < warmup:
         return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, recipe.stopping.epochs * steps - warmup)
+    done = (step - warmup) / max(1, stage.spec.epochs * steps - warmup)
     if spec.name == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * done))
     return peak * (1 - done) if spec.name == "linear" else peak

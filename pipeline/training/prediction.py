@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
 from pipeline.atomic import replacing_file
 from pipeline.errors import TrainingError
-from pipeline.imaging.cache import open_cache
+from pipeline.imaging.cache import ImageCache, open_cache
 from pipeline.imaging.decode import resize_grey
+from pipeline.imaging.variants import render_variants
 from pipeline.labels import LABELS
 from pipeline.recipe import Recipe, Strict
 from pipeline.tables import from_arrow, to_arrow
@@ -35,6 +37,7 @@ class PredictionSpec(Strict):
     split: str = Field(description="path of the `splits` table, a Parquet file")
     groups: str = Field(description="path of the `groups` table, a Parquet file")
     variants: str = Field("", description="path of the `variants` table; empty = clean images only")
+    variants_size: int = Field(224, description="side of the images that the variants are made from, pixels")
     folders: dict[str, str] = Field(description="collection -> its raw folder")
     cache: str = Field(description="folder of the decoded images")
     work: str = Field(description="folder of the training, which holds best.safetensors")
@@ -85,9 +88,7 @@ def select_test_rows(spec: PredictionSpec) -> pd.DataFrame:
 
 
 def _predict_clean(spec: PredictionSpec, model: torch.nn.Module, rows: pd.DataFrame) -> pd.DataFrame:
-    folders = {name: Path(folder) for name, folder in spec.folders.items()}
-    size = spec.recipe.input.size
-    cache = open_cache(rows, folders, size=size, root=Path(spec.cache), workers=spec.workers)
+    cache = _open_cache(spec, rows, spec.recipe.input.size)
     images = np.ascontiguousarray(cache.pixels[cache.rows_of(list(rows["image_id"]))])
     return _tabulate(spec, rows, [CLEAN] * len(rows), predict(model, images, spec.recipe, device=spec.device))
 
@@ -96,19 +97,35 @@ def _predict_variants(
     spec: PredictionSpec, model: torch.nn.Module, rows: pd.DataFrame
 ) -> Iterator[pd.DataFrame]:
     by_image = rows.set_index("image_id")
+    cache = _open_cache(spec, rows, spec.variants_size)
     for batch in pq.ParquetFile(spec.variants).iter_batches(BATCH_ROWS):
         frame = batch.to_pandas()
         frame = frame[frame["image_id"].isin(by_image.index)]
         if frame.empty:
             continue
-        images = np.stack([_decode(cell["bytes"], spec.recipe.input.size) for cell in frame["image"]])
+        images = _read_variants(frame, cache, spec.recipe.input.size)
         names = [f"{row.degradation}:{row.severity}" for row in frame.itertuples()]
         meta = by_image.loc[frame["image_id"]].reset_index()
         yield _tabulate(spec, meta, names, predict(model, images, spec.recipe, device=spec.device))
 
 
-def _decode(png: bytes, size: int) -> np.ndarray:
-    return resize_grey(np.asarray(Image.open(io.BytesIO(png))), size)
+def _read_variants(frame: pd.DataFrame, cache: ImageCache, size: int) -> NDArray[np.uint8]:
+    """Pixels of the rows of `variants`, decoded or made from their seeds, which gives the same."""
+    images = np.empty((len(frame), size, size), np.uint8)
+    stored = frame["image"].notna().to_numpy()
+    for row, cell in zip(np.flatnonzero(stored), frame.loc[stored, "image"], strict=True):
+        images[row] = resize_grey(np.asarray(Image.open(io.BytesIO(cell["bytes"]))), size)
+    numbered = frame.assign(row=np.arange(len(frame)))[~stored]
+    for _, part in numbered.groupby(["degradation", "value"]):
+        name, value = part["degradation"].iloc[0], float(part["value"].iloc[0])
+        planes = render_variants(list(part["image_id"]), cache, name, value, part["seed"].tolist())
+        images[part["row"]] = [resize_grey(plane, size) for plane in planes]
+    return images
+
+
+def _open_cache(spec: PredictionSpec, rows: pd.DataFrame, size: int) -> ImageCache:
+    folders = {name: Path(folder) for name, folder in spec.folders.items()}
+    return open_cache(rows, folders, size=size, root=Path(spec.cache), workers=spec.workers)
 
 
 def _tabulate(

@@ -1,10 +1,46 @@
-"""What follows from the rows of the finished epochs: which is best, whether to stop, what to say."""
+"""What follows from the rows of the finished epochs: the stage, the best, whether to stop, what to say."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, StageSpec, StoppingSpec
 
 History = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a training.
+
+    Args:
+        number: 1 for the first.
+        first: epochs that were finished before it.
+        spec: what the recipe says of it.
+    """
+
+    number: int
+    first: int
+    spec: StageSpec
+
+
+def find_stage(recipe: Recipe, history: History) -> Stage | None:
+    """The stage that the next epoch belongs to; null where the training is over."""
+    first = 0
+    for number, spec in enumerate(recipe.list_stages(), start=1):
+        length = _find_length(spec, recipe.stopping, history[first:])
+        if length is None:
+            return Stage(number, first, spec)
+        first += length
+    return None
+
+
+def _find_length(spec: StageSpec, limits: StoppingSpec, rows: History) -> int | None:
+    """How many epochs a stage took that starts with `rows`; null where it goes on after them."""
+    for length in range(1, len(rows) + 1):
+        waited = length - 1 - find_best(rows[:length], limits.monitor)
+        if length >= spec.epochs or (limits.patience is not None and waited >= limits.patience):
+            return length
+    return None
 
 
 def turn_figure(row: Mapping[str, float], monitor: str) -> float:
@@ -24,14 +60,15 @@ def find_kept(recipe: Recipe, history: History) -> int:
 
 def find_stop(recipe: Recipe, history: History) -> str:
     """Why training is over after these epochs; empty where it is not."""
-    limits = recipe.stopping
-    if len(history) >= limits.epochs:
-        return f"all {limits.epochs} epochs trained"
-    if history and limits.patience is not None:
-        waited = len(history) - 1 - find_best(history, limits.monitor)
-        if waited >= limits.patience:
-            return f"{limits.monitor} has not gained for {waited} epochs"
-    return ""
+    if find_stage(recipe, history) is not None:
+        return ""
+    last = find_stage(recipe, history[:-1])
+    assert last is not None
+    rows, limits = history[last.first :], recipe.stopping
+    waited = len(rows) - 1 - find_best(rows, limits.monitor)
+    if len(rows) >= last.spec.epochs:
+        return f"{_name_stage(recipe, last)}all {last.spec.epochs} epochs trained"
+    return f"{_name_stage(recipe, last)}{limits.monitor} has not gained for {waited} epochs"
 
 
 def comment_epoch(recipe: Recipe, history: History) -> str:
@@ -39,7 +76,14 @@ def comment_epoch(recipe: Recipe, history: History) -> str:
     monitor = recipe.stopping.monitor
     best = find_best(history, monitor)
     waited = len(history) - 1 - best
+    trained = find_stage(recipe, history[:-1])
+    place = _name_stage(recipe, trained) if trained else ""
     if not waited:
-        return f"best so far: {monitor} {history[best][monitor]:.4f}"
+        return f"{place}best so far: {monitor} {history[best][monitor]:.4f}"
     epochs = "epoch" if waited == 1 else "epochs"
-    return f"no gain for {waited} {epochs}; best {monitor} {history[best][monitor]:.4f} in epoch {best + 1}"
+    figure = f"best {monitor} {history[best][monitor]:.4f} in epoch {best + 1}"
+    return f"{place}no gain for {waited} {epochs}; {figure}"
+
+
+def _name_stage(recipe: Recipe, stage: Stage) -> str:
+    return f"stage {stage.number} of {len(recipe.stages)}: " if recipe.stages else ""

@@ -23,6 +23,7 @@ class TrainingSpec(Strict):
     folders: dict[str, str] = Field(description="collection -> its raw folder")
     cache: str = Field(description="folder of the decoded images")
     work: str = Field(description="folder of this training: checkpoints, history, result")
+    weights: str = Field("", description="folder of ImageNet weights, looked in before timm's cache and hub")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<n> or mps")
     threads: int = Field(1, ge=1, description="CPU threads; another number gives other last bits")
     workers: int = Field(1, ge=1, description="processes that decode images; changes no result")
@@ -50,7 +51,7 @@ class TrainingResult(Strict):
     monitor_value: float = Field(description="its value at best_epoch")
     val: dict[str, float] = Field(description="loss, accuracy and macro_f1 on val at best_epoch")
     parameters: int = Field(description="numbers that the model holds, buffers left out")
-    trainable_parameters: int = Field(description="of these, not frozen")
+    trainable_parameters: int = Field(description="of these, not frozen in the last stage")
     n_train: int
     n_val: int
     device: str
@@ -63,7 +64,10 @@ class Reporter(Protocol):
     """Whom a training tells how it goes. An epoch is told at least once, after its checkpoint is on disk."""
 
     def started(self, facts: Mapping[str, str]) -> None:
-        """Called once, before the first step: device, precision, sizes and reasons, as text."""
+        """Called before the first step: device, precision, sizes and reasons, as text.
+
+        And again where a batch did not fit the device's memory, with what changed.
+        """
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], note: str) -> None:
         """Called after each epoch (from 1): the history row, images_per_second and seconds_left."""

@@ -1,18 +1,25 @@
 """All that changes while training, and its way to disk and back."""
 
+import contextlib
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
+from pipeline.errors import TrainingError
+from pipeline.recipe import Recipe
 from pipeline.training.averaging import MovingAverage
 from pipeline.training.checkpoints import write_best, write_checkpoint, write_history
 from pipeline.training.devices import Device
+from pipeline.training.events import add_event
 from pipeline.training.models import Network
 from pipeline.training.optimisers import make_optimiser
+from pipeline.training.progress import Stage, find_stage
 from pipeline.training.spec import TrainingSpec
 
 Row = dict[str, float]
@@ -20,13 +27,20 @@ Row = dict[str, float]
 
 @dataclass
 class State:
-    """Weights, their average, the optimiser, and the rows of the finished epochs."""
+    """Weights, their average, the optimiser, and the rows of the finished epochs.
+
+    Args:
+        stage: number of the stage that the optimiser belongs to, from 1.
+        parts: into how many parts each batch goes, so that it fits the device's memory.
+    """
 
     model: Network
     optimiser: torch.optim.Optimizer
     average: MovingAverage | None
     history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
+    stage: int = 1
+    parts: int = 1
 
     @property
     def judged(self) -> Network:
@@ -41,15 +55,28 @@ def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
     return State(model, make_optimiser(model, spec.recipe.optimiser), average)
 
 
-def restore_state(state: State, checkpoint: Mapping[str, Any] | None, device: Device) -> str:
+def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:
+    """Freeze and free layers as a stage says, with a fresh optimiser; nothing where it is entered already."""
+    if stage.number == state.stage:
+        return
+    state.model.freeze(stage.spec.freeze)
+    state.optimiser = make_optimiser(state.model, recipe.optimiser)
+    state.stage = stage.number
+
+
+def restore_state(state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | None, device: Device) -> str:
     """Bring a fresh state to where a checkpoint is; says in words where training goes on."""
     if checkpoint is None:
         return "started from the beginning"
+    trained = find_stage(recipe, checkpoint["history"][:-1])
+    assert trained is not None
+    enter_stage(state, recipe, trained)
     state.model.load_state_dict(checkpoint["model"])
     state.optimiser.load_state_dict(checkpoint["optimiser"])
     if state.average:
         state.average.model.load_state_dict(checkpoint["average"])
     state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
+    state.parts, state.model.origin = checkpoint["parts"], checkpoint["origin"]
     then, now = checkpoint["environment"], describe_environment(device)
     changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
     warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
@@ -60,19 +87,47 @@ def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, 
     """Write what the last epoch left, its weights too where they are `kept` as the model.
 
     The checkpoint comes last: a crash before it repeats the epoch and writes the same bytes again.
+
+    Raises:
+        TrainingError: a file cannot be written, for want of room for example.
     """
-    write_history(work, state.history)
-    if kept:
-        write_best(work, state.judged)
     stored = {
         "model": state.model.state_dict(),
         "average": state.average.model.state_dict() if state.average else None,
         "optimiser": state.optimiser.state_dict(),
         "history": state.history,
         "seconds": state.seconds,
+        "parts": state.parts,
+        "origin": state.model.origin,
         "environment": describe_environment(device),
     }
-    write_checkpoint(work, spec, stored)
+    with explaining(work, state, f"epoch {len(state.history)}"):
+        write_history(work, state.history)
+        if kept:
+            write_best(work, state.judged)
+        write_checkpoint(work, spec, stored)
+        add_event(work, state.history[-1])
+
+
+@contextlib.contextmanager
+def explaining(work: Path, state: State, what: str) -> Iterator[None]:
+    """For a block that writes into a work folder: what to do where the disk is full or locked.
+
+    Raises:
+        TrainingError: the block could not write; the last checkpoint is whole.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors wrap what the disk says
+        tensors = state.model.state_dict().values()
+        # Weights, their average, two moments and the best ones: what an epoch writes at most.
+        needed = 5 * sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
+        place = next(folder for folder in (work, *work.parents) if folder.exists())
+        raise TrainingError(
+            f"{what} cannot be written to {work}: {error}. An epoch takes up to {needed:,.1f} MB, "
+            f"{shutil.disk_usage(place).free / 1e6:,.1f} MB are free there; make room, or move FALX_HOME to "
+            "a larger disk, and run the same command again: it goes on after the last finished epoch"
+        ) from error
 
 
 def describe_environment(device: Device) -> dict[str, str]:

@@ -9,16 +9,19 @@ import pytest
 
 from assets.evaluation import find_predictions, predict_one, record_opening
 from assets.release import list_candidates
-from assets.training import (
-    describe_params,
-    describe_run,
+from assets.training import describe_params, describe_run
+from assets.trainings import (
+    choose_degradations,
+    identify_recipe,
     is_trained,
     name_models,
     read_result,
+    require_weights_of,
     run_key,
     specify_all,
 )
-from pipeline.errors import GateError, TrainingError
+from pipeline.catalog import load_catalog
+from pipeline.errors import GateError, TrainingError, WeightsError
 from pipeline.labels import LABELS
 from pipeline.training.spec import TrainingResult
 from resources.trainer import Trainer
@@ -55,6 +58,19 @@ def specify(curated):
     return make
 
 
+def test_a_model_depends_on_the_degradations_that_its_recipe_trains_on(curated):
+    catalog = curated[1].catalog
+    recipe = catalog.recipes["demo_slim"]
+
+    def choose(**augment: object) -> list[str]:
+        spec = recipe.augment.model_copy(update=augment)
+        return list(choose_degradations(recipe.model_copy(update={"augment": spec}), catalog.degradations))
+
+    assert choose(degrade=0.0) == []
+    assert choose(degrade=0.5, degradations=("jpeg", "gaussian_blur")) == ["jpeg", "gaussian_blur"]
+    assert choose(degrade=0.5, degradations=()) == sorted(catalog.degradations)
+
+
 def finish(spec) -> None:
     Path(spec.work).mkdir(parents=True)
     (Path(spec.work) / "result.json").write_text(json.dumps(RESULT))
@@ -66,7 +82,49 @@ def test_a_model_is_named_by_data_and_recipe_and_not_by_the_machine(specify):
     }
     assert len(names) == 1
     assert name_models(specify(protocol="stratified")) not in names
-    assert name_models(specify("cnn4")) not in names
+    assert name_models(specify("cnn4_299")) not in names
+
+
+def test_the_settings_can_say_how_many_seeds(specify):
+    assert [spec.seed for spec in specify()] == [0]
+    assert [spec.seed for spec in specify(seeds=3)] == [0, 1, 2]
+    assert len({spec.model_id for spec in specify(seeds=3)}) == 3
+    assert specify(seeds=3)[0] == specify()[0]
+
+
+def test_a_model_depends_on_the_degradations_that_its_recipe_names(specify):
+    def chosen(recipe: str) -> list[str]:
+        return list(specify(recipe)[0].degradations)
+
+    assert chosen("vgg16_baseline_degraded") == ["gaussian_noise", "gaussian_blur", "downsampling"]
+    assert chosen("vgg16_baseline") == []
+
+
+def test_a_model_is_named_by_what_its_weights_file_holds_and_not_by_its_place(tmp_path):
+    recipe = load_catalog().recipes["resnet18d"]
+
+    def name(path: Path) -> object:
+        model = recipe.model.model_copy(update={"weights": str(path)})
+        return identify_recipe(recipe.model_copy(update={"model": model}))
+
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    first.write_bytes(b"one")
+    second.write_bytes(b"one")
+    assert name(first) == name(second)
+    second.write_bytes(b"another")
+    assert name(first) != name(second)
+
+
+def test_weights_that_are_not_to_be_had_are_refused_unless_training_has_begun(specify, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    specs = specify("mobilenet_640", weights=str(tmp_path))
+    with pytest.raises(WeightsError, match=f"put the file here as {tmp_path}/mobilenetv1_100.safetensors"):
+        require_weights_of(specs)
+    finish(specs[0])
+    require_weights_of(specs)
+    require_weights_of(specify("resnet18d"))
 
 
 def test_prose_of_a_split_renames_no_model(curated, specify):

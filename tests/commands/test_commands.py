@@ -43,6 +43,16 @@ def test_an_unknown_protocol_lists_the_allowed_ones(capsys):
     assert "external:cheng_figshare" in error
 
 
+def test_weights_that_are_not_to_be_had_are_refused_before_anything_is_curated(monkeypatch, capsys, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("FALX_WEIGHTS", str(tmp_path))
+    assert main(["train", "--recipe", "vgg16_baseline", "--protocol", "patient"]) == 1
+    assert f"put the file here as {tmp_path}/vgg16.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "home" / "lake").exists()
+
+
 def test_an_unknown_collection_cannot_be_trusted(capsys):
     assert main(["trust", "--collection", "nobody"]) == 1
     assert "COLLECTION=nobody" in capsys.readouterr().err

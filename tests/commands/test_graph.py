@@ -12,7 +12,7 @@ from PIL import Image
 
 from assets.partitions import grid_key, training_grid
 from assets.raw import raw_assets
-from assets.training import is_trained, name_models, specify_all
+from assets.trainings import is_trained, name_models, specify_all
 from commands.graph import Graph, RunFailedError, describe_failure
 from pipeline.catalog import load_catalog
 from pipeline.errors import TableError

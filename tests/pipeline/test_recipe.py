@@ -87,6 +87,11 @@ def test_every_part_is_strict_and_explained(kind: type[BaseModel]) -> None:
         ({"optimiser": {"lr": 0}}, "optimiser.lr"),
         ({"profiles": ["cloud"]}, "profiles.0"),
         ({"ema": 1}, "ema"),
+        ({"model": {"name": "cnn3", "weights": "imagnet"}}, "model.weights"),
+        ({"model": {"name": "cnn3", "head": [0]}}, "model.head.0"),
+        ({"augment": {"max_severity": 6}}, "augment.max_severity"),
+        ({"stages": [{"epochs": 3, "rate": 1}]}, "stages.0.rate"),
+        ({"stages": [{"epochs": 3, "lr_factor": 2}]}, "stages.0.lr_factor"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], message: str) -> None:
@@ -103,6 +108,17 @@ def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], me
         ({"schedule": {"name": "plateau", "warmup_epochs": 1}}, "plateau has no warm-up; set it to 0"),
         ({"schedule": {"name": "cosine", "warmup_epochs": 3}}, "must be less than stopping.epochs"),
         ({"model": {"name": "timm:vgg19", "freeze": 0.5}}, "set model.weights or freeze: 0"),
+        ({"stages": [{"epochs": 3, "freeze": 0.5}]}, "stages: freeze: random layers would stay random"),
+        ({"stages": [{"epochs": 1}, {"epochs": 1}]}, "stopping.epochs: is 3, but the stages sum to 2"),
+        ({"augment": {"min_severity": 4}}, "min_severity: must not exceed max_severity"),
+        (
+            {
+                "model": {"name": "timm:vgg19", "weights": "imagenet", "freeze": 0.5},
+                "schedule": {"warmup_epochs": 1},
+                "stages": [{"epochs": 2}, {"epochs": 1}],
+            },
+            "what is frozen; leave it out; schedule.warmup_epochs: must be less than the epochs of each",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(fields: dict[str, Any], message: str) -> None:

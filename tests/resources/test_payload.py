@@ -1,5 +1,7 @@
 """The payload as a process: its exit codes, and what it reports to whom."""
 
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.training.spec import TrainingSpec
-from resources.payload import NoTracker, PipesReporter
+from resources.payload import NoTracker, PipesReporter, describe_epoch
 from resources.settings import ROOT
 
 sys.path.append(str(Path(__file__).parents[1] / "pipeline" / "training"))  # training_toys.py
@@ -77,6 +79,73 @@ def test_a_training_that_is_asked_to_stop_keeps_its_last_epoch_and_ends_with_3(t
     assert not (work / "result.json").exists()
 
 
+def change(spec: Path, **fields: object) -> None:
+    spec.write_text(
+        TrainingSpec.model_validate_json(spec.read_text()).model_copy(update=fields).model_dump_json()
+    )
+
+
+def diverge(spec: Path) -> None:
+    from training_toys import make_recipe
+
+    change(spec, recipe=make_recipe(optimiser={"name": "sgd", "lr": 1e30}, schedule={"name": "constant"}))
+
+
+def block_cache(spec: Path) -> None:
+    spec.with_name("cache").write_text("a file where the folder of the caches should be")
+
+
+def lose_weights(spec: Path) -> None:
+    from training_toys import make_recipe
+
+    change(spec, recipe=make_recipe(model={"name": "slim", "weights": "gone.safetensors"}))
+
+
+def change_behind_a_checkpoint(spec: Path) -> None:
+    from training_toys import make_recipe
+
+    short = make_recipe(stopping={"epochs": 1})
+    change(spec, recipe=short)
+    assert run_payload("train", spec).returncode == 0
+    change(spec, recipe=short, data_digest="other")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            diverge,
+            r"DivergedError: the loss of recipe 'toy' is no longer a number in epoch 1 .*Try a tenth of",
+        ),
+        (block_cache, r"FalxError: the image cache .* cannot be written: .*make room, or move FALX_HOME"),
+        (lose_weights, r"WeightsError: model.weights: there is no file 'gone.safetensors'"),
+        (change_behind_a_checkpoint, r"CheckpointError: .*data_digest was 'd' and is 'other'. To train anew"),
+    ],
+)
+def test_what_would_fail_again_is_exit_code_2_with_what_to_do(toy_spec, harm, message):
+    harm(toy_spec)
+    done = run_payload("train", toy_spec)
+    assert done.returncode == 2, done.stderr
+    assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_exit_code_2_and_the_next_run_goes_on(toy_spec):
+    from training_toys import make_recipe
+
+    change(toy_spec, recipe=make_recipe(stopping={"epochs": 2}))
+    full = subprocess.run(
+        command("train", toy_spec), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_500_000, 3_500_000)),
+    )  # fmt: skip
+    assert full.returncode == 2, full.stderr
+    assert "epoch 1 cannot be written to" in full.stderr and "Traceback" not in full.stderr
+    assert run_payload("train", toy_spec).returncode == 0
+    assert (toy_spec.with_name("work") / "result.json").is_file()
+
+
 class Recorder:
     """A Pipes context whose log remembers."""
 
@@ -105,11 +174,13 @@ def test_the_reporter_passes_on_what_the_tracker_has_to_say():
     recorder = Recorder()
     reporter = PipesReporter(recorder, Forgetful())
     reporter.started({"device": "cpu"})
-    reporter.epoch(1, {"loss": 1.0}, "epoch 1 of 2")
+    reporter.started({"memory": "in 2 parts"})
+    reporter.epoch(1, {}, "best so far")
     reporter.close()
     assert recorder.lines == [
         "info device: cpu",
-        "info epoch 1 of 2",
+        "warning memory: in 2 parts",
+        "info epoch 1: best so far",
         "warning epoch 1 waits",
         "warning epoch 1 is lost",
     ]
@@ -120,4 +191,16 @@ def test_without_mlflow_nothing_is_said():
     reporter = PipesReporter(recorder, NoTracker())
     reporter.epoch(1, {"loss": 1.0}, "note")
     reporter.close()
-    assert recorder.lines == ["info note"]
+    assert recorder.lines == ["info epoch 1: note"]
+
+
+def test_a_person_who_watches_sees_figures_speed_and_time_left():
+    metrics = {"epoch": 3, "lr": 0.1, "train_loss": 0.5, "val_loss": 0.25, "val_macro_f1": 0.75}
+    metrics |= {"images_per_second": 1234.5, "seconds_left": 61.2}
+    figures = "train loss 0.5000, val loss 0.2500, val macro-F1 0.7500"
+    assert describe_epoch(3, metrics, "best so far") == (
+        f"epoch 3: {figures}, 1,234 images/s, at most 61 s left, best so far"
+    )
+    assert describe_epoch(9, metrics | {"seconds_left": 0.0}, "no gain") == (
+        f"epoch 9: {figures}, 1,234 images/s, no gain"
+    )

@@ -29,7 +29,7 @@ def read(folder, name):
 def variants(evidence):
     """Degraded test images of every collection, in two parts."""
     rows = [
-        {"image_id": one, "label": "glioma", "degradation": "noise", "severity": 1, "seed": 1,
+        {"image_id": one, "label": "glioma", "degradation": "noise", "severity": 1, "value": 0.1, "seed": 1,
          "image": {"bytes": b"png", "path": None}}
         for one in sorted(evidence.images["image_id"])
     ]  # fmt: skip

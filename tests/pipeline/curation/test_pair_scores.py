@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from painted_heads import adjust, blur, equalise, paint_head, reencode, shrink
 
-from pipeline.curation.scores import compare_aligned, to_fractions, to_pixels
+from pipeline.curation.scores import compare_aligned
 
 STILL = np.eye(2, 3)
 HEAD = paint_head(5)
@@ -52,9 +52,3 @@ def test_nothing_to_compare_gives_none(shift):
     away = np.array([[1.0, 0, shift], [0, 1, 0]])
     blank = np.zeros((128, 128), np.uint8)
     assert compare_aligned(shrink(HEAD), blank if shift == 0 else shrink(HEAD), away) is None
-
-
-def test_pixel_and_fraction_transforms_are_inverse():
-    transform = np.array([[0.9, 0.1, 0.05], [-0.08, 1.1, -0.02]])
-    np.testing.assert_allclose(to_fractions(to_pixels(transform, 64), 64), transform, atol=1e-6)
-    np.testing.assert_allclose(to_pixels(np.array([[-1.0, 0, 1], [0, 1, 0]]), 64) @ [0, 5, 1], [63, 5])

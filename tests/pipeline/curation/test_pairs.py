@@ -20,8 +20,9 @@ from painted_heads import (
 )
 
 from pipeline.curation.orientation import unflatten
-from pipeline.curation.pairs import COPY, REVIEW, compare_images
+from pipeline.curation.pairs import compare_images
 from pipeline.curation.retrieval import retrieve_candidates
+from pipeline.curation.verdicts import COPY, REVIEW
 from pipeline.errors import TableError
 from pipeline.tables import find_table, from_arrow, to_arrow
 
@@ -172,7 +173,7 @@ def test_reuse_measures_nothing_again(mixed, monkeypatch):
     def fail(*_):
         raise AssertionError("aligned again")
 
-    monkeypatch.setattr("pipeline.curation.pairs.align_pair", fail)
+    monkeypatch.setattr("pipeline.curation.candidates.align_pairs", fail)
     monkeypatch.setattr("pipeline.curation.reencodings._prove_batch", fail)
     thumbnails = tabulate_thumbnails(MIXED)
     again = compare_images(thumbnails, previous=mixed, known=set(thumbnails["image_id"]))
@@ -199,9 +200,9 @@ def test_an_unrelated_image_changes_no_verdict_of_others(mixed, seed):
 @pytest.mark.parametrize(("rounds", "edges"), [(1, 1), (3, 2)])
 def test_copies_that_were_crowded_out_are_found_in_the_next_round(rounds, edges, monkeypatch):
     """As if a retrieval had room for a single pair."""
-    monkeypatch.setattr("pipeline.curation.pairs.ROUNDS", rounds)
+    monkeypatch.setattr("pipeline.curation.candidates.ROUNDS", rounds)
     monkeypatch.setattr(
-        "pipeline.curation.pairs.retrieve_candidates",
+        "pipeline.curation.candidates.retrieve_candidates",
         lambda *found, **options: retrieve_candidates(*found)[:1],
     )
     turned = {f"turned{k}": rotate(HEADS["head0"], 9 * k) for k in (-1, 1)}

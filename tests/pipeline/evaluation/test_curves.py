@@ -31,6 +31,20 @@ def test_each_degradation_is_a_line_from_the_clean_images_on(metrics: pd.DataFra
     assert len(axes.collections) == 2
 
 
+def test_no_two_of_fourteen_degradations_look_alike(metrics: pd.DataFrame) -> None:
+    blur = metrics[metrics["variant"].str.startswith("gaussian_blur")]
+    kinds = [
+        blur.assign(variant=blur["variant"].str.replace("gaussian_blur", f"kind_{letter}"))
+        for letter in "abcdefghijklmn"
+    ]
+    (axes,) = severity_figure(pd.concat([metrics[metrics["variant"] == "clean"], *kinds])).axes
+    looks = {
+        (line.get_color(), line.get_linestyle(), line.get_marker(), str(line.get_markerfacecolor()))
+        for line in axes.get_lines()
+    }
+    assert len(looks) == 14
+
+
 def test_severity_takes_any_metric_that_variants_have(metrics: pd.DataFrame) -> None:
     figure = severity_figure(metrics, metric="macro_f1", title="demo_slim")
     words = [text.get_text() for text in figure.findobj(Text)]

@@ -182,6 +182,18 @@ def test_long_names_and_verdicts_stay_within_the_width(board: pd.DataFrame) -> N
     assert any(line.startswith("  external:mas") and "…" in line for line in lines)
 
 
+def test_the_spread_over_seeds_stands_beside_their_mean(dream: Predict) -> None:
+    frames = [dream(seed=0), dream(seed=1)]
+    frames[1][["p_glioma", "p_no_tumor"]] = frames[1][["p_no_tumor", "p_glioma"]].to_numpy()
+    board = rank_recipes(frames, VERDICTS, draws=20)
+    [row] = board.to_dict("records")
+    shown = f"{row['macro_f1']:.3f} ± {row['macro_f1_spread']:.3f} ["
+    assert row["macro_f1_spread"] > 0.01
+    assert shown in render_leaderboard(board) and shown in render_leaderboard_markdown(board)
+    assert "one standard deviation over seeds" in render_leaderboard(board)
+    assert "±" not in render_leaderboard(rank_recipes(frames[:1], VERDICTS, draws=20))
+
+
 def test_a_clean_board_says_so(frames: list[pd.DataFrame]) -> None:
     board = rank_recipes(frames[2:3], VERDICTS, draws=20)
     assert "The gate found nothing." in render_leaderboard(board)

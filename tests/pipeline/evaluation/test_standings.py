@@ -19,6 +19,8 @@ def test_seeds_are_averaged_draw_by_draw(dream: Predict) -> None:
     assert (both.seeds, both.n, both.groups) == (2, 240, 60)
     for name in ("accuracy", "macro_f1", "miss_rate"):
         assert getattr(both, name) == pytest.approx((getattr(first, name) + getattr(second, name)) / 2)
+    assert both.macro_f1_spread == pytest.approx(abs(first.macro_f1 - second.macro_f1) / 2**0.5)
+    assert np.isnan(first.macro_f1_spread)
     assert both.draws == pytest.approx((first.draws + second.draws) / 2)
 
 

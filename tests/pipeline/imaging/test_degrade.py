@@ -1,4 +1,7 @@
-"""Degradations: identity, range, sameness, order of severity, and an independent implementation of each."""
+"""Every degradation of the registry: identity, range, sameness, order of severity, channels, refusals.
+
+Each is compared with an implementation that is not ours in `degradations/`, a file a module.
+"""
 
 from collections.abc import Callable
 
@@ -8,12 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
 
 from pipeline.catalog import Degradation, load_catalog
+from pipeline.digests import seed_for
 from pipeline.errors import CatalogError
-from pipeline.imaging.degrade import DEGRADERS, _filter_by_matrix, _filter_planes, degrade
+from pipeline.imaging.degrade import DEGRADERS, degrade
 
 KINDS = dict(load_catalog().degradations)
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -36,7 +38,7 @@ def test_the_catalog_lists_exactly_the_kinds_with_code() -> None:
     assert sorted(KINDS) == sorted(DEGRADERS)
 
 
-def test_severities_rise(kind: Degradation) -> None:
+def test_severities_rise_or_fall(kind: Degradation) -> None:
     steps = np.diff(kind.severities)
     assert (steps > 0).all() or (steps < 0).all()
 
@@ -70,7 +72,19 @@ def test_each_severity_is_worse_than_the_last(kind: Degradation, size: int, make
     assert (np.diff(ratios, axis=0) < -0.1).all(), ratios.round(1)
 
 
-@settings(max_examples=15, deadline=None)
+def test_severities_are_worse_on_average_under_draws_of_their_own(
+    kind: Degradation, make_batch: Batches
+) -> None:
+    # As in `variants`, where the severity is part of the seed: a lucky draw may then beat a milder one.
+    images = make_batch(24, 112)
+    means = [
+        psnr(images, degrade(images, kind, level, [seed_for(level, row) for row in range(24)])).mean()
+        for level in SEVERITIES
+    ]
+    assert (np.diff(means) < 0).all(), np.round(means, 1)
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(sorted(KINDS)),
     severity=st.integers(1, 5),
@@ -117,98 +131,27 @@ def test_autocast_changes_nothing(kind: Degradation, make_batch: Batches) -> Non
         assert torch.equal(degrade(images, kind, 3, [1, 2]), plain)
 
 
+def test_three_channels_are_three_planes_under_one_draw(kind: Degradation, make_batch: Batches) -> None:
+    grey = make_batch(3, 50)
+    degraded = degrade(grey.expand(-1, 3, -1, -1), kind, 3, [4, 5, 6])
+    assert torch.equal(degraded, degrade(grey, kind, 3, [4, 5, 6]).expand(-1, 3, -1, -1))
+    colours = torch.cat([grey, grey.flip(2), grey.flip(3)], dim=1)
+    degraded = degrade(colours, kind, 3, [4, 5, 6])
+    assert torch.equal(degraded[:, 1:2], degrade(grey.flip(2), kind, 3, [4, 5, 6]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives(kind: Degradation, make_batch: Batches) -> None:
+    images = make_batch(5, 90)
+    for severity in SEVERITIES:
+        expected = degrade(images, kind, severity, range(5))
+        difference = (degrade(images.cuda(), kind, severity, range(5)).cpu() - expected).abs()
+        # TF32 costs half a grey level at most; what JPEG rounds, a last bit may tip over to the next level.
+        assert difference.max() < (1.5 / 255 if kind.name == "jpeg" else 0.5 / 255)
+
+
 def test_no_images_give_no_images(kind: Degradation) -> None:
     assert degrade(torch.empty(0, 1, 8, 8), kind, 3, []).shape == (0, 1, 8, 8)
-
-
-# ---- each kind against an implementation that is not ours ----
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_noise_has_its_sigma_and_no_mean(severity: int) -> None:
-    grey = torch.full((1, 1, 256, 256), 0.5)
-    # Grey 0.5 leaves room on both sides; what the severest level clips, it clips in the expectation too.
-    difference = (degrade(grey, KINDS["gaussian_noise"], severity, [severity]) - grey).numpy().ravel()
-    sigma = KINDS["gaussian_noise"].severities[severity - 1]
-    clipped = np.clip(np.random.default_rng(0).normal(0, sigma, difference.size), -0.5, 0.5)
-    assert difference.std() == pytest.approx(clipped.std(), rel=0.02)
-    assert abs(difference.mean()) < 4 * sigma / 256
-
-
-def test_noise_is_white_and_differs_between_seeds() -> None:
-    grey = torch.full((2, 1, 200, 200), 0.5)
-    first, second = (degrade(grey, KINDS["gaussian_noise"], 1, [8, 9]) - 0.5).numpy()[:, 0]
-    for other in (second, np.roll(first, 1, 0), np.roll(first, 1, 1)):
-        assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 4 / 200
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("size", [64, 97, 224])
-def test_blur_is_that_of_scipy(severity: int, size: int, make_batch: Batches) -> None:
-    images = make_batch(2, size)
-    sigma = KINDS["gaussian_blur"].severities[severity - 1] * size / 224
-    radius = round(4 * sigma)
-    expected = [
-        ndimage.gaussian_filter(plane.astype(np.float64), sigma, mode="mirror", radius=radius)
-        for plane in images.numpy()[:, 0]
-    ]
-    found = degrade(images, KINDS["gaussian_blur"], severity, [0, 0]).numpy()[:, 0]
-    assert np.abs(found - np.stack(expected)).max() < 1 / 255
-
-
-def average_down(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Exact averages over `count` equal stretches of the first axis, through the integral."""
-    integral = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
-    edges = np.linspace(0, len(rows), count + 1)
-    places = np.arange(len(rows) + 1)
-    at_edges = np.stack([np.interp(edges, places, column) for column in integral.T], axis=1)
-    return np.diff(at_edges, axis=0) * count / len(rows)
-
-
-def interpolate_up(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Linear interpolation between the centres of the first axis' stretches, flat beyond the outermost."""
-    places = (np.arange(count) + 0.5) * len(rows) / count - 0.5
-    return np.stack([np.interp(places, np.arange(len(rows)), column) for column in rows.T], axis=1)
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("size", [64, 101, 224])
-def test_downsampling_is_exact_averaging_and_linear_interpolation(
-    severity: int, size: int, make_batch: Batches
-) -> None:
-    images = make_batch(2, size)
-    side = round(size / KINDS["downsampling"].severities[severity - 1])
-    found = degrade(images, KINDS["downsampling"], severity, [0, 0]).numpy()[:, 0]
-    for plane, result in zip(images.numpy()[:, 0].astype(np.float64), found, strict=True):
-        small = average_down(average_down(plane, side).T, side)
-        assert np.abs(result - interpolate_up(interpolate_up(small, size).T, size)).max() < 1e-3
-
-
-@pytest.mark.parametrize("severity", [2, 4])
-def test_downsampling_by_whole_factors_is_that_of_pillow(severity: int, make_batch: Batches) -> None:
-    # By other factors Pillow's box filter counts whole pixels only, so it is no reference there.
-    image = make_batch(1, 224)
-    side = round(224 / KINDS["downsampling"].severities[severity - 1])
-    small = Image.fromarray(image.numpy()[0, 0]).resize((side, side), Image.Resampling.BOX)
-    expected = np.asarray(small.resize((224, 224), Image.Resampling.BILINEAR))
-    found = degrade(image, KINDS["downsampling"], severity, [0]).numpy()[0, 0]
-    assert np.abs(found - expected).max() < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("blur", 0.8), ("blur", 4.0), ("downsample", 1.5), ("downsample", 6.0)]
-)
-def test_matrix_products_are_the_filters_of_the_cpu(name: str, value: float, make_batch: Batches) -> None:
-    images = make_batch(3, 90)[:, :, :, 11:80]
-    difference = _filter_by_matrix(images, name, value) - _filter_planes(images, name, value)
-    assert difference.abs().max() < 1e-5
-
-
-def test_filters_keep_a_flat_image_flat() -> None:
-    flat = torch.full((1, 1, 50, 50), 0.3)
-    for name in ("gaussian_blur", "downsampling"):
-        for severity in SEVERITIES:
-            assert (degrade(flat, KINDS[name], severity, [0]) - 0.3).abs().max() < 1e-6
 
 
 # ---- what cannot be degraded ----
@@ -224,7 +167,7 @@ def test_a_kind_without_code_is_refused(kind: Degradation) -> None:
     ("images", "severity", "seeds", "message"),
     [
         (torch.zeros(1, 8, 8), 1, [0], r"torch.float32 \[1, 8, 8\]"),
-        (torch.zeros(1, 3, 8, 8), 1, [0], r"\[1, 3, 8, 8\]"),
+        (torch.zeros(1, 2, 8, 8), 1, [0], r"\[1, 2, 8, 8\]; float32 \[n, 1 or 3"),
         (torch.zeros(1, 1, 8, 8, dtype=torch.float64), 1, [0], "torch.float64"),
         (torch.zeros(2, 1, 8, 8), 1, [0], "2 images but 1 seeds"),
         (torch.zeros(1, 1, 8, 8), 6, [0], "severity is 6; allowed: 0"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.imaging.draws import draw_normals, draw_uniforms, draw_words
+from pipeline.imaging.draws import _gather_normals, draw_normals, draw_uniforms, draw_words
 
 MASK = (1 << 64) - 1
 GOLDEN_NORMALS = [
@@ -66,6 +66,12 @@ def test_uniforms_are_uniform() -> None:
     assert stats.kstest(uniforms.ravel(), "uniform").pvalue > 0.01
     correlations = np.corrcoef(uniforms.T) - np.eye(30)
     assert np.abs(correlations).max() < 5 / np.sqrt(2000)
+
+
+def test_the_way_of_the_gpu_draws_the_same() -> None:
+    keys = torch.from_numpy(draw_words(range(5), 1, stream=4).view(np.int32))
+    normals = draw_normals(range(5), 33, 47, stream=4)
+    assert torch.equal(_gather_normals(keys, 776)[:, : 33 * 47], normals.view(5, -1))
 
 
 @pytest.mark.parametrize("shape", [(7, 9), (64, 64), (1, 1)])

@@ -21,7 +21,7 @@ from pipeline.errors import TableError
 from pipeline.imaging import variants as variants_module
 from pipeline.imaging.cache import ImageCache, open_cache
 from pipeline.imaging.degrade import degrade
-from pipeline.imaging.variants import FRAME_ROWS, choose_images, make_variants
+from pipeline.imaging.variants import FRAME_ROWS, choose_images, make_variants, render_variants
 from pipeline.labels import LABELS
 from pipeline.tables import find_table, from_arrow, to_arrow
 
@@ -67,11 +67,44 @@ def test_a_picture_is_the_degraded_image_under_its_seed(split: pd.DataFrame, cac
     frame = all_rows(make_variants(split, cache, KINDS, size=32))
     for row in frame.sample(20, random_state=1).itertuples():
         assert row.seed == seed_for("variant", row.image_id, row.degradation, row.severity)
+        assert row.value == KINDS[row.degradation].severities[row.severity - 1]
         clean = torch.from_numpy(cache.read([row.image_id])).float().div(255)[:, None]
         expected = degrade(clean, KINDS[row.degradation], row.severity, [row.seed])[0, 0] * 255
         found = cv2.imdecode(np.frombuffer(row.image["bytes"], np.uint8), cv2.IMREAD_UNCHANGED)
         assert (found.dtype, found.shape) == (np.uint8, (32, 32))
         assert np.abs(found - expected.numpy()).max() <= 0.5
+
+
+def test_kinds_that_are_not_stored_have_rows_without_pictures(split: pd.DataFrame, cache: ImageCache) -> None:
+    mixed = {
+        name: kind.model_copy(update={"stored": name == "gaussian_blur"}) for name, kind in KINDS.items()
+    }
+    whole = all_rows(make_variants(split, cache, KINDS, size=32))
+    frame = all_rows(make_variants(split, cache, mixed, size=32))
+    assert frame.drop(columns="image").equals(whole.drop(columns="image"))
+    assert frame["image"].notna().equals(frame["degradation"] == "gaussian_blur")
+    assert set(to_arrow("variants", frame)["image"].is_null().to_pylist()) == {True, False}
+
+
+def test_a_row_without_a_picture_gives_the_pixels_of_the_stored_one(
+    split: pd.DataFrame, cache: ImageCache
+) -> None:
+    catalog = load_catalog().degradations
+    everything = {name: kind.model_copy(update={"stored": True}) for name, kind in catalog.items()}
+    frame = all_rows(make_variants(split, cache, everything, size=32))
+    assert len(frame) == 8 * 5 * len(catalog)
+    for (name, value), rows in frame.groupby(["degradation", "value"]):
+        made = render_variants(
+            list(rows["image_id"])[::-1], cache, str(name), float(value), list(rows["seed"])[::-1]
+        )
+        for plane, cell in zip(made[::-1], rows["image"], strict=True):
+            stored = cv2.imdecode(np.frombuffer(cell["bytes"], np.uint8), cv2.IMREAD_UNCHANGED)
+            assert np.array_equal(plane, stored)
+
+
+def test_the_catalog_stores_few_kinds() -> None:
+    # A picture of 224 pixels takes some 28 kB: all kinds of 1,900 images would be gigabytes.
+    assert sum(kind.stored for kind in load_catalog().degradations.values()) == 3
 
 
 def test_row_order_changes_no_byte(split: pd.DataFrame, cache: ImageCache) -> None:

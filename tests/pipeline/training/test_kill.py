@@ -59,4 +59,4 @@ def test_killed_and_started_again_equals_uninterrupted(
     for name in ("best.safetensors", "history.jsonl"):
         assert (Path(broken.work) / name).read_bytes() == (Path(whole.work) / name).read_bytes()
     names = sorted(path.name for path in Path(broken.work).iterdir() if path.suffix != ".part")
-    assert names == ["best.safetensors", "history.jsonl", "last.pt", "result.json"]
+    assert names == ["best.safetensors", "history.jsonl", "last.pt", "result.json", "tensorboard"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from training_toys import make_recipe, write_toy
 
 from pipeline.catalog import load_catalog
@@ -15,6 +16,7 @@ from pipeline.errors import CheckpointError, DivergedError, TrainingError
 from pipeline.training.batches import load_parts
 from pipeline.training.inference import load_model, predict
 from pipeline.training.loop import train
+from pipeline.training.models import build_model
 from pipeline.training.scores import score_epoch
 from pipeline.training.spec import SilentReporter, TrainingResult, TrainingSpec
 
@@ -57,7 +59,7 @@ def test_a_separable_toy_is_learnt_and_all_is_written(make_spec: MakeSpec) -> No
     assert result.val["macro_f1"] > 0.9
     assert (result.n_train, result.n_val, result.epochs) == (24, 16, 4)
     names = sorted(path.name for path in Path(spec.work).iterdir())
-    assert names == ["best.safetensors", "history.jsonl", "last.pt", "result.json"]
+    assert names == ["best.safetensors", "history.jsonl", "last.pt", "result.json", "tensorboard"]
     stored = TrainingResult.model_validate_json((Path(spec.work) / "result.json").read_text())
     assert stored == result
     rows = _rows(spec)
@@ -138,6 +140,50 @@ RESUMED = {
         "stopping": {"epochs": 4, "patience": 2, "monitor": "val_loss", "keep": "last"},
     },
 }
+
+
+def _save_slim(tmp_path: Path) -> str:
+    path = str(tmp_path / "given.safetensors")
+    save_file(build_model(make_recipe()).state_dict(), path)
+    return path
+
+
+def test_stages_freeze_free_and_resume(make_spec: MakeSpec, tmp_path: Path) -> None:
+    given = _save_slim(tmp_path)
+    recipe = make_recipe(
+        model={"name": "slim", "dropout": 0.2, "weights": given},
+        optimiser={"name": "adam", "lr": 0.003},
+        schedule={"name": "constant"},
+        stages=[{"epochs": 2, "freeze": 1.0}, {"epochs": 2, "freeze": 0.5, "lr_factor": 0.1}, {"epochs": 1}],
+        stopping={"epochs": 5, "keep": "last"},
+        ema=None,
+    )
+    whole, broken = (make_spec(recipe=recipe, work=str(tmp_path / name)) for name in ("whole", "broken"))
+    result = train(whole, SilentReporter())
+    assert [row["stage"] for row in _rows(whole)] == [1, 1, 2, 2, 3]
+    assert [row["lr"] for row in _rows(whole)] == pytest.approx([0.003, 0.003, 0.0003, 0.0003, 0.003])
+    assert result.why["stopping"] == "stage 3 of 3: all 1 epochs trained"
+    before = build_model(recipe).state_dict()  # in the order of the layers, which a file has not
+    half = len([module for module in build_model(recipe).backbone.modules() if module._parameters]) // 2
+    changed = []
+    for until in range(1, 5):
+        with pytest.raises(StopError):
+            train(broken, Recorder(until))
+        # From the first checkpoint on nobody needs the file that training began from.
+        Path(given).unlink(missing_ok=True)
+        after = load_model(broken.work, recipe).state_dict()
+        names = dict.fromkeys(name.rpartition(".")[0] for name in before if name.startswith("backbone."))
+        moved = [
+            any(not torch.equal(after[n], before[n]) for n in before if n.startswith(f"{layer}."))
+            for layer in names
+        ]
+        changed.append((any(moved[:half]), any(moved[half:])))
+    assert changed == [(False, False), (False, False), (False, True), (False, True)]
+    assert train(broken, SilentReporter()).why["weights"] == result.why["weights"]
+    assert result.why["weights"].endswith("none is random")
+    assert _read(broken) == _read(whole)
+    after = load_model(whole.work, recipe).state_dict()
+    assert not torch.equal(after["backbone.0.weight"], before["backbone.0.weight"])
 
 
 @pytest.mark.parametrize("name", RESUMED)
@@ -249,7 +295,7 @@ def test_an_older_format_is_refused(make_spec: MakeSpec) -> None:
     spec = make_spec()
     Path(spec.work).mkdir()
     torch.save({"format": 0}, Path(spec.work) / "last.pt")
-    with pytest.raises(CheckpointError, match="has format 0, not 1"):
+    with pytest.raises(CheckpointError, match="has format 0, not 2"):
         train(spec, SilentReporter())
 
 
@@ -266,6 +312,7 @@ def test_the_checkpoint_holds_nothing_to_unpickle(make_spec: MakeSpec) -> None:
     train(spec, SilentReporter())
     state = torch.load(Path(spec.work) / "last.pt", weights_only=True)
     assert set(state) == {
-        "format", "identity", "model", "average", "optimiser", "history", "seconds", "environment",
+        "format", "identity", "model", "average", "optimiser", "history", "seconds", "parts", "origin",
+        "environment",
     }  # fmt: skip
     assert np.isclose(state["history"][-1]["val_loss"], _rows(spec)[-1]["val_loss"])

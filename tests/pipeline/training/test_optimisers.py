@@ -65,6 +65,30 @@ def test_rates_rise_to_the_peak_and_never_after(name: str, epochs: int, steps: i
     assert rates[top:] == sorted(rates[top:], reverse=True)
 
 
+def test_each_stage_has_a_peak_and_a_schedule_of_its_own() -> None:
+    recipe = make_recipe(
+        schedule={"name": "linear", "warmup_epochs": 0.5},
+        optimiser={"name": "adam", "lr": 1.0},
+        stages=[{"epochs": 2}, {"epochs": 4, "lr_factor": 0.1}],
+        stopping={"epochs": 6, "patience": 1},
+    )
+    early = [{"val_macro_f1": 0.2}, {"val_macro_f1": 0.1}]
+    assert [find_rate(recipe, step, 4, []) for step in range(3)] == pytest.approx([0.5, 1.0, 1.0])
+    assert [find_rate(recipe, step, 4, early) for step in (8, 9, 10)] == pytest.approx([0.05, 0.1, 0.1])
+    assert find_rate(recipe, 17, 4, [*early, {"val_macro_f1": 0.3}]) == pytest.approx(0.1 * (1 - 7 / 14))
+
+
+def test_plateau_counts_within_its_stage() -> None:
+    recipe = make_recipe(
+        schedule={"name": "plateau", "factor": 0.5, "patience": 1},
+        optimiser={"name": "adam", "lr": 1.0},
+        stages=[{"epochs": 2}, {"epochs": 4, "lr_factor": 0.1}],
+        stopping={"epochs": 6},
+    )
+    history = [{"val_macro_f1": figure} for figure in (0.5, 0.4, 0.3, 0.3)]
+    assert [find_rate(recipe, 99, 4, history[:count]) for count in (1, 2, 3, 4)] == [1.0, 0.1, 0.1, 0.05]
+
+
 @pytest.mark.parametrize(
     ("figures", "patience", "cuts"),
     [

@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 from training_toys import draw_toy, make_recipe
 
+from pipeline.catalog import load_catalog
 from pipeline.errors import CheckpointError, TrainingError
+from pipeline.imaging.cache import open_cache
+from pipeline.imaging.variants import make_variants
 from pipeline.labels import LABELS
 from pipeline.tables import from_arrow, to_arrow
 from pipeline.training.checkpoints import write_best
@@ -60,6 +63,7 @@ def write_variants(path: Path, image_ids: list[str]) -> None:
                 "label": "glioma",
                 "degradation": "blur",
                 "severity": n,
+                "value": float(n),
                 "seed": n,
                 "image": cell,
             }
@@ -92,6 +96,22 @@ def test_variants_of_test_rows_are_predicted_and_others_left_aside(spec, tmp_pat
     found = read(again)
     assert set(found["variant"]) == {"clean", "blur:1", "blur:2"}
     assert set(found.loc[found["variant"] != "clean", "image_id"]) == set(known)
+
+
+def test_variants_without_pictures_are_made_from_their_seeds_and_predicted_alike(spec, tmp_path):
+    split = from_arrow("splits", pq.read_table(spec.split))
+    cache = open_cache(split, {"toy": Path(spec.folders["toy"])}, size=48, root=Path(spec.cache))
+    catalog = load_catalog().degradations
+    found = {}
+    for stored in (True, False):
+        kinds = {name: kind.model_copy(update={"stored": stored}) for name, kind in catalog.items()}
+        frame = pd.concat(make_variants(split, cache, kinds, size=48), ignore_index=True)
+        assert frame["image"].notna().all() == stored
+        pq.write_table(to_arrow("variants", frame), tmp_path / "variants.parquet")
+        changes = {"variants": str(tmp_path / "variants.parquet"), "variants_size": 48}
+        assert predict_split(spec.model_copy(update=changes)) == 16 * (1 + 5 * len(catalog))
+        found[stored] = read(spec)
+    assert found[True].equals(found[False])
 
 
 def test_one_copy_of_each_picture_is_tested_unless_the_recipe_takes_all(spec, tmp_path):
