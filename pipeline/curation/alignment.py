@@ -39,7 +39,7 @@ COARSE = (
 )
 FINE = (
     Step(Level(64, 2.0, 1.0), 1, Level(64, 1.5, 0.6), 0.66),
-    Step(Level(64, 3.0), 2, Level(64, 1.5), 0.62),
+    Step(Level(64, 3.0), 2, Level(64, 1.5), 0.66),
     Step(Level(SIDE, 4.0), 3),
 )
 SCALES = (0.5, 2.0)
@@ -124,15 +124,15 @@ def _find_best(fits: Numbers, owners: Rows, count: int) -> Numbers:
 
 
 def _correlate(views: Views, ends: Rows, transforms: Matrices, level: Level) -> Numbers:
-    shown = views.show(level, ends[:, 0]), views.show(level, ends[:, 1])
-    return correlate_batch(*shown, to_pixels(transforms, level.side), LEAST_COVERED)
+    shown = views.show(level, ends)
+    return correlate_batch(shown, ends, to_pixels(transforms, level.side), LEAST_COVERED)
 
 
 def _refine(views: Views, ends: Rows, transforms: Matrices, step: Step) -> tuple[Matrices, Numbers]:
     """Refined transforms, and how alike they leave the pairs; −2 where one diverges or is not sane."""
     side = step.level.side
-    shown = views.show(step.level, ends[:, 0]), views.show(step.level, ends[:, 1])
-    found = refine_batch(*shown, to_pixels(transforms, side), step.iterations)
+    shown = views.show(step.level, ends)
+    found = refine_batch(shown, ends, to_pixels(transforms, side), step.iterations)
     refined = to_fractions(found.matrices, side)
     holds = np.flatnonzero((found.likeness > 0) & are_sane(refined))
     likeness = np.full(len(ends), -2.0)

@@ -45,7 +45,7 @@ class Views:
         self._made: dict[Level, npt.NDArray[np.bool_]] = {}
 
     def show(self, level: Level, rows: npt.NDArray[np.intp]) -> Floats:
-        """Those of `rows`, which may repeat, at a level: float32 [rows, side, side]."""
+        """All thumbnails at a level, float32 [n, side, side]; those of `rows` at least are made."""
         if level not in self._shown:
             self._shown[level] = np.empty((len(self.pixels), level.side, level.side), np.float32)
             self._made[level] = np.zeros(len(self.pixels), dtype=np.bool_)
@@ -56,7 +56,7 @@ class Views:
             part = missing[start : start + BLOCK]
             self._shown[level][part] = level.show(self._shrink(level.side, part))
         self._made[level][missing] = True
-        return self._shown[level][rows]
+        return self._shown[level]
 
     def _shrink(self, side: int, rows: npt.NDArray[np.intp]) -> Floats:
         if side == SIDE:

@@ -14,6 +14,7 @@ from pipeline.curation.reencodings import find_reencodings
 from pipeline.curation.thumbnails import Stack, stack_thumbnails
 from pipeline.curation.verdicts import Verdict, judge_reencoding
 from pipeline.tables import find_table
+from pipeline.threads import one_thread_each
 
 BLANK_DEVIATION = 2.0  # grey levels; below it a thumbnail shows nothing that could be compared
 BLOCK = 1024  # thumbnails
@@ -47,6 +48,13 @@ def compare_images(
     Raises:
         TableError: a thumbnail has the wrong size.
     """
+    with one_thread_each():
+        return _compare(thumbnails, workers, previous, known)
+
+
+def _compare(
+    thumbnails: pd.DataFrame, workers: int, previous: pd.DataFrame | None, known: Collection[str]
+) -> pd.DataFrame:
     names = thumbnails["image_id"].to_numpy(dtype=object)
     pixels, order = stack_thumbnails(thumbnails, blacken_borders), np.argsort(names, kind="stable")
     order = order[_find_textured(pixels)[order]]

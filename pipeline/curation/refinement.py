@@ -16,15 +16,16 @@ import numpy.typing as npt
 
 from pipeline.curation.thumbnails import Floats
 
-PIXELS_AT_ONCE = 1 << 16  # of a batch: what a step works on stays in the processor's cache
+PIXELS_AT_ONCE = 1 << 17  # of a batch; twice as many leave the cache, half as many cost more calls
 SUMMED = 2048  # pixels of a partial sum: larger products would be shared out among threads
-GRID = np.float32(6144)  # adding it rounds places to 1/2048 pixel, wherever in a batch their image lies
+GRID = np.float32(6144)  # adding it rounds places to 1/2048 pixel, exact up to 8,192: the height of a batch
 SETTLED = 1e-4  # a step that changes the correlation by less is the last
 RIDGE = 1e-9  # of the trace: a direction that no pixel decides stays as it is
 
 Matrices = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,39 @@ class Refined:
     likeness: Numbers
 
 
-def refine_batch(first: Floats, second: Floats, matrices: Matrices, iterations: int) -> Refined:
-    """Refine `matrices` [n, 2, 3] between float32 images [n, h, h], by at most so many steps each."""
-    plan, matrices, likeness = _Plan(*first.shape[:2]), matrices.copy(), np.empty(len(first))
-    for rows in _split_rows(len(first), first.shape[-1]):
-        part = _refine_part(plan, first[rows], second[rows], matrices[rows], iterations)
+def refine_batch(images: Floats, ends: Rows, matrices: Matrices, iterations: int) -> Refined:
+    """Refine `matrices` [n, 2, 3] between pairs of images, by at most so many steps each.
+
+    Args:
+        images: float32 [m, h, h].
+        ends: rows of the first and second image of each pair, [n, 2].
+        matrices: where to start from.
+        iterations: steps, one or more.
+    """
+    side, count = images.shape[-1], len(ends)
+    plan, room, matrices, likeness = _Plan(side), _Room(side, 4), matrices.copy(), np.empty(count)
+    for rows in _split_rows(count, side):
+        first = images[ends[rows, 0]].reshape(-1, side**2)
+        moved = room.hold_slopes(images[ends[rows, 1]])
+        part = _refine_part(plan, first, moved, matrices[rows], iterations)
         matrices[rows], likeness[rows] = part.matrices, part.likeness
     return Refined(matrices, likeness.round(6))
 
 
-def correlate_batch(first: Floats, second: Floats, matrices: Matrices, least: float) -> Numbers:
-    """How alike images [n, h, h] are as `matrices` lay them, their means left in: float64 [n], 6 decimals.
+def correlate_batch(images: Floats, ends: Rows, matrices: Matrices, least: float) -> Numbers:
+    """How alike pairs of images are as `matrices` lay them, their means left in: float64 [n], 6 decimals.
 
-    −1 where they share less than `least` of a frame.
+    −1 where they share less than `least` of a frame. `images` and `ends` as for `refine_batch`.
     """
-    found = np.empty(len(first))
-    for rows in _split_rows(len(first), first.shape[-1]):
-        sampler = _Sampler(matrices[rows], first.shape[-1])
-        here = first[rows].reshape(len(sampler.inside), -1) * sampler.inside
-        there = sampler.sample(_pad(second[rows][..., None]))[..., 0]
+    side, found = images.shape[-1], np.empty(len(ends))
+    room = _Room(side, 2)
+    for rows in _split_rows(len(ends), side):
+        seen = sample(room.hold(images[ends[rows, 1]]), matrices[rows])
+        there, inside = seen[..., 0], seen[..., 1]
+        here = images[ends[rows, 0]].reshape(-1, side**2) * inside
         products = (_sum_pixels(here * there), _sum_pixels(here * here), _sum_pixels(there * there))
         likeness = products[0] / np.sqrt(products[1] * products[2] + 1e-9)
-        found[rows] = np.where(sampler.inside.mean(axis=1) >= least, likeness, -1.0)
+        found[rows] = np.where(_sum_pixels(inside) >= least * side**2, likeness, -1.0)
     return found.round(6)
 
 
@@ -75,13 +87,12 @@ def _count_at_once(side: int) -> int:
     return max(1, PIXELS_AT_ONCE // side**2)
 
 
-def _refine_part(
-    plan: "_Plan", first: Floats, second: Floats, matrices: Matrices, iterations: int
-) -> Refined:
-    template, moved = first.reshape(len(first), -1), _pad(_add_slopes(second))
+def _refine_part(plan: "_Plan", first: Floats, moved: Floats, matrices: Matrices, iterations: int) -> Refined:
     likeness, left = np.full(len(first), -1.0), np.arange(len(first))
     for _ in range(iterations):
-        sums = plan.measure(template[left], moved[left], matrices[left])
+        whole = len(left) == len(first)  # then nothing is copied
+        seen = (first, moved) if whole else (first[left], moved[left])
+        sums = plan.measure(*seen, matrices[left])
         going = np.abs(sums.likeness - likeness[left]) >= SETTLED
         likeness[left] = sums.likeness
         change, holds = sums.solve()
@@ -137,27 +148,25 @@ class _Plan:
     frame's middle, so that the system is well conditioned.
     """
 
-    def __init__(self, count: int, side: int) -> None:
+    def __init__(self, side: int) -> None:
         self._half = (side - 1) / 2
         axis = ((np.arange(side) - self._half) / self._half).astype(np.float32)
         self._x, self._y = (grid.ravel() for grid in np.meshgrid(axis, axis))
         # Kept from step to step: fresh memory costs more than what is written there.
-        self._rows = np.empty((min(count, _count_at_once(side)), 9, side**2), np.float32)
+        self._rows = np.empty((_count_at_once(side), 9, side**2), np.float32)
 
-    def measure(self, template: Floats, moved: Floats, matrices: Matrices) -> _Sums:
-        """Sums for one step; `template` [n, pixels], `moved` as `_pad(_add_slopes(…))` gives it."""
-        sampler = _Sampler(matrices, moved.shape[2] - 2)
-        rows = self._rows[: len(template)]
-        seen = sampler.sample(moved)
+    def measure(self, first: Floats, moved: Floats, matrices: Matrices) -> _Sums:
+        """Sums for one step; `first` [n, pixels], `moved` as `_Room.hold_slopes` gives it."""
+        rows, seen = self._rows[: len(first)], sample(moved, matrices)
         for place, channel in ((0, 1), (3, 2)):
             slopes = rows[:, place]
             np.copyto(slopes, seen[..., channel])
             np.multiply(slopes, self._x, out=rows[:, place + 1])
             np.multiply(slopes, self._y, out=rows[:, place + 2])
-        np.multiply(template, sampler.inside, out=rows[:, 6])
         np.copyto(rows[:, 7], seen[..., 0])
-        rows[:, 8] = sampler.inside
-        products, counts = _multiply_rows(rows), np.maximum(1.0, _sum_pixels(sampler.inside))
+        np.copyto(rows[:, 8], seen[..., 3])
+        np.multiply(first, rows[:, 8], out=rows[:, 6])
+        products, counts = _multiply_rows(rows), np.maximum(1.0, _sum_pixels(rows[:, 8]))
         sums = products[:, 8]
         # Both images are freed of their mean; the slopes need not be, against images of mean zero.
         free = products[:, :8] - sums[:, :, None] * sums[:, None, :] / counts[:, None, None]
@@ -184,53 +193,48 @@ def _multiply_rows(rows: Floats) -> Matrices:
     return np.asarray(np.sum(parts, axis=0, dtype=np.float64))
 
 
-class _Sampler:
-    """Where `matrices` [n, 2, 3] carry the pixels of a frame.
+class _Room:
+    """Room for a batch of images in black frames; the last channel is 1 within an image, 0 in its frame.
 
-    `inside`, float32 [n, pixels], is 1 where that is within the frame, else 0.
+    A row above and a column to either side; the row above an image is the row below the one before it.
     """
 
-    def __init__(self, matrices: Matrices, side: int) -> None:
-        count, axis = len(matrices), np.arange(side, dtype=np.float32)
-        near = matrices.astype(np.float32)[..., None]
-        rows = near[:, :, 1] * axis + near[:, :, 2]  # float32 [n, 2, side]
-        x, y = (rows[:, k, :, None] + near[:, k, 0, :, None] * axis for k in (0, 1))
-        low, high = np.float32(-0.5), np.float32(side - 0.5)
-        shown = (np.minimum(x, y) >= low) & (np.maximum(x, y) < high)
-        self.inside: Floats = shown.reshape(count, -1).astype(np.float32)
-        x, y = (np.clip((place + GRID) - GRID, -1, side) for place in (x, y))
-        y += (np.arange(count, dtype=np.float32) * (side + 1))[:, None, None]
-        self._maps = (x.reshape(-1, side) + 1, y.reshape(-1, side) + 1)
+    def __init__(self, side: int, channels: int) -> None:
+        self._side = side
+        self._held = np.zeros((_count_at_once(side), side + 1, side + 2, channels), np.float32)
+        self._held[:, 1:, 1:-1, -1] = 1
 
-    def sample(self, padded: Floats) -> Floats:
-        """Padded images at those places, bilinear, black outside: float32 [n, pixels, channels]."""
-        count, _, _, channels = padded.shape
-        tall = padded.reshape(-1, *padded.shape[2:])
-        taken = cv2.remap(tall, *self._maps, cv2.INTER_LINEAR)
-        return np.asarray(taken, np.float32).reshape(count, -1, channels)
+    def hold(self, images: Floats) -> Floats:
+        """Images [n, h, h] as the first channel: float32 [n, h + 1, h + 2, channels]."""
+        held = self._held[: len(images)]
+        held[:, 1:, 1:-1, 0] = images
+        return held
+
+    def hold_slopes(self, images: Floats) -> Floats:
+        """The same, and their central differences along x and y, none at the rim, as the next two."""
+        held, half = self.hold(images), images * np.float32(0.5)
+        np.subtract(half[:, :, 2:], half[:, :, :-2], out=held[:, 1:, 2:-2, 1])
+        np.subtract(half[:, 2:], half[:, :-2], out=held[:, 2:-1, 1:-1, 2])
+        return held
 
 
-def _pad(images: Floats) -> Floats:
-    """Images [n, h, h, channels] in black frames, one row above: float32 [n, h + 1, h + 2, channels].
+def sample(held: Floats, matrices: Matrices) -> Floats:
+    """What images, as `_Room` holds them, show where `matrices` [n, 2, 3] carry the pixels of a frame.
 
-    One after the other, the row above an image is the row below the one before it.
+    Bilinear, black outside: float32 [n, pixels, channels].
     """
-    count, side, _, channels = images.shape
-    padded = np.zeros((count, side + 1, side + 2, channels), np.float32)
-    padded[:, 1:, 1:-1] = images
-    return padded
-
-
-def _add_slopes(images: Floats) -> Floats:
-    """Images [n, h, h] with their central differences along x and y, none at the rim: float32 [n, h, h, 4].
-
-    The fourth channel is empty: OpenCV samples four faster than three.
-    """
-    made = np.zeros((*images.shape, 4), np.float32)
-    made[..., 0] = images
-    made[:, :, 1:-1, 1] = (images[:, :, 2:] - images[:, :, :-2]) * np.float32(0.5)
-    made[:, 1:-1, :, 2] = (images[:, 2:] - images[:, :-2]) * np.float32(0.5)
-    return made
+    count, side, channels = len(held), held.shape[2] - 2, held.shape[3]
+    axis, near = np.arange(side, dtype=np.float32), matrices.astype(np.float32)[..., None]
+    rows = near[:, :, 1] * axis + near[:, :, 2]  # float32 [n, 2, side]
+    places = rows[:, :, :, None] + (near[:, :, 0] * axis)[:, :, None]
+    places += GRID
+    places -= GRID
+    np.clip(places, -1, side, out=places)
+    places += 1
+    places[:, 1] += (np.arange(count, dtype=np.float32) * (side + 1))[:, None, None]
+    x, y = (np.ascontiguousarray(places[:, k]).reshape(-1, side) for k in (0, 1))
+    taken = cv2.remap(held.reshape(-1, *held.shape[2:]), x, y, cv2.INTER_LINEAR)
+    return np.asarray(taken, np.float32).reshape(count, -1, channels)
 
 
 def _sum_pixels(maps: Floats) -> Numbers:
