@@ -219,13 +219,11 @@ def leaderboard(
     from pipeline.evaluation.leaderboard import rank_recipes, render_leaderboard_markdown, tell_optimism
     from pipeline.evaluation.optimism import leaderboard_figure
 
-    names = find_predictions(lake, raw_store)
-    protocols = list_protocols(raw_store.catalog.collections)
-    splits = [split_table(protocol) for protocol in protocols]
-    digest = lake.digest_inputs([*names, *splits, *GATE_INPUTS], {"draws": DRAWS})
+    names, digest = find_predictions(lake, raw_store), digest_leaderboard(lake, raw_store)
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
         verdicts: dict[str, str] = {
-            protocol: decide_verdict(inspect(lake, protocol), protocol) for protocol in protocols
+            protocol: decide_verdict(inspect(lake, protocol), protocol)
+            for protocol in list_protocols(raw_store.catalog.collections)
         }
         frame = rank_recipes((lake.read(name) for name in names), verdicts, draws=DRAWS)
         lake.write("leaderboard", frame, inputs=digest, code=CODE["leaderboard"])
@@ -238,6 +236,16 @@ def leaderboard(
         optimism=dg.MetadataValue.md(told or "no recipe has a score under `patient` yet"),
         figure=picture(png(leaderboard_figure(frame)), "leaderboard"),
     )
+
+
+def digest_leaderboard(lake: Lake, raw_store: RawStore) -> str:
+    """Digest of what `leaderboard` is made from as the lake is now.
+
+    Dagster calls an asset fresh without a look where 100 partitions or more are upstream of it.
+    """
+    splits = [split_table(protocol) for protocol in list_protocols(raw_store.catalog.collections)]
+    names = find_predictions(lake, raw_store)
+    return lake.digest_inputs([*names, *splits, *GATE_INPUTS], {"draws": DRAWS})
 
 
 def find_predictions(lake: Lake, raw_store: RawStore) -> list[str]:

@@ -34,8 +34,7 @@ def pooled(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
             f"no recipe has predictions under all of {', '.join(PROTOCOLS)}: "
             f"{'; '.join(partial) or 'none has any'}. Run make folds RECIPE=… for one"
         )
-    names = [name for tables in whole.values() for name in tables]
-    digest = lake.digest_inputs(names, {"draws": DRAWS})
+    digest = digest_pooled(lake, raw_store)
     if not lake.is_current("pooled", inputs=digest, code=CODE):
         lake.write("pooled", score_folds(lake, whole.values()), inputs=digest, code=CODE)
     manifest, frame = lake.manifest("pooled"), lake.read("pooled")
@@ -43,6 +42,12 @@ def pooled(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
     clean = frame[(frame["metric"] == "macro_f1") & (frame["class"] == "all")]
     shown = {f"{recipe} macro-F1": float(rows["value"].mean()) for recipe, rows in clean.groupby("recipe")}
     return result_of(manifest, **shown, preview=dg.MetadataValue.md(preview(clean)))
+
+
+def digest_pooled(lake: Lake, raw_store: RawStore) -> str:
+    """Digest of what `pooled` is made from as the lake is now; see `digest_leaderboard`."""
+    whole, _ = list_fold_predictions(lake, raw_store.catalog.recipes)
+    return lake.digest_inputs([name for tables in whole.values() for name in tables], {"draws": DRAWS})
 
 
 def list_fold_predictions(lake: Lake, recipes: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:

@@ -36,7 +36,7 @@ def variants(
     from pipeline.imaging.variants import make_variants
     from pipeline.training.selection import select_for_any
 
-    degradations = raw_store.catalog.degradations
+    degradations = raw_store.degradations
     settings = {name: entry.model_dump() for name, entry in degradations.items()}
     asked = [recipe.data for recipe in raw_store.catalog.recipes.values()]
     chosen = {"size": SIZE, "limit": config.limit, "asked": [data.model_dump(mode="json") for data in asked]}

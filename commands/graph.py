@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from assets.evaluation import digest_leaderboard
+from assets.pooled import digest_pooled
 from assets.scan import digest_decisions
 from assets.trainings import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
@@ -103,6 +105,7 @@ class Graph:
             if resolver.get_status(key, partition) is not StaleStatus.FRESH
             or self._is_lost(key, partition)
             or self._is_replaced(key)
+            or self._is_outdated(key)
             or self._is_renamed(key, partition)
         }
 
@@ -126,6 +129,15 @@ class Graph:
             place = partition.keys_by_dimension
             parts += [protocol_path(place["protocol"]), place["recipe"]]
         return self.lake.manifest("/".join(parts)) is None
+
+    def _is_outdated(self, key: dg.AssetKey) -> bool:
+        """Whether a table over all partitions was made from other predictions than lie in the lake."""
+        digests = {"leaderboard": digest_leaderboard, "pooled": digest_pooled}
+        name = key.to_user_string()
+        if name not in digests:
+            return False
+        manifest = self.lake.manifest(name)
+        return manifest is not None and manifest.inputs != digests[name](self.lake, self.raw_store)
 
     def _is_replaced(self, key: dg.AssetKey) -> bool:
         """Whether a raw collection came, went, or was trusted anew, or people's decisions are others."""

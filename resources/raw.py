@@ -1,6 +1,6 @@
 """Raw collections: which folder holds each under the present profile, and whether its bytes are trusted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from typing import Literal
 import dagster as dg
 
 from pipeline.atomic import replacing_folder
-from pipeline.catalog import Catalog, Collection, load_catalog
+from pipeline.catalog import Catalog, Collection, Degradation, load_catalog
 from pipeline.digests import digest_file, digest_json
 from pipeline.errors import SourceError
 from pipeline.lock import (
@@ -55,6 +55,14 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def catalog(self) -> Catalog:
         """The YAML catalog."""
         return load_catalog(Path(self.catalog_root))
+
+    @property
+    def degradations(self) -> Mapping[str, Degradation]:
+        """What models are tested under: the catalog; in the demo, for time, what is kept as pictures."""
+        known = self.catalog.degradations
+        if self.profile != "demo":
+            return known
+        return {name: kind for name, kind in known.items() if kind.stored}
 
     @property
     def catalog_digest(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from assets.trainings import is_trained, name_models, specify_all
 from commands.graph import Graph, RunFailedError, describe_failure
 from pipeline.catalog import load_catalog
 from pipeline.errors import TableError
+from pipeline.tables import find_table
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.trainer import Trainer
@@ -140,6 +142,25 @@ def fake_model(trained: list[str]) -> dg.AssetsDefinition:
         return dg.MaterializeResult(data_version=dg.DataVersion(name_models(specs)))
 
     return model
+
+
+def test_a_leaderboard_of_other_predictions_is_stale(make_graph, monkeypatch):
+    """Dagster does not look where 100 partitions or more lie upstream."""
+    now = ["one"]
+    monkeypatch.setattr("commands.graph.digest_leaderboard", lambda *_: now[0])
+
+    @dg.asset
+    def leaderboard(lake: Lake) -> None:
+        lake.write(
+            "leaderboard", pd.DataFrame(columns=find_table("leaderboard").names), inputs=now[0], code="1"
+        )
+
+    graph = make_graph(leaderboard)
+    assert graph.refresh("work").made == ["leaderboard"]
+    assert graph.refresh("work").made == []
+    now[0] = "two"
+    assert graph.refresh("work").made == ["leaderboard"]
+    assert graph.refresh("work").made == []
 
 
 def test_a_model_is_trained_again_if_it_would_be_another_or_its_files_are_gone(make_graph, store):

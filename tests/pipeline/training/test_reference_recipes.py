@@ -185,7 +185,7 @@ def test_r1_is_what_its_source_says() -> None:
     )
 
 
-@pytest.mark.parametrize("name", SOURCES["R5"])
+@pytest.mark.parametrize("name", sorted(SOURCES["R5"]))
 def test_r5_learns_slower_in_each_stage_and_frees_more(name: str) -> None:
     recipe = RECIPES[name]
     factors = [stage.lr_factor for stage in recipe.stages]
