@@ -32,7 +32,7 @@ class Step:
 
 
 # Of 675 true pairs among 65,000 candidates (22 kinds of synthetic copies of real images) two fall through, at
-# the second judge. Of the other pairs the judges leave 0.7, 0.5, 0.1 and, the last one, 0.08.
+# the second judge. Of the other pairs the judges leave 0.7, 0.5, 0.1 and, the last one, 0.05.
 COARSE = (
     Step(Level(32, 4.0, 1.0), 2, Level(32, 1.0, 0.6), 0.50),
     Step(Level(32, 4.0, 1.0), 2, Level(32, 1.0, 0.6), 0.60),
