@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.evaluation import find_predictions, predict_one, record_opening
+from assets.evaluation import digest_leaderboard, find_predictions, predict_one, record_opening
 from assets.release import list_candidates
 from assets.training import describe_params, describe_run
 from assets.trainings import (
@@ -207,3 +207,27 @@ def test_predictions_of_recipes_that_left_the_catalog_are_not_ranked(curated):
         frame = pd.DataFrame([row | {"recipe": recipe}])
         lake.write(f"predictions/patient/{recipe}", frame, inputs="i", code="c")
     assert find_predictions(lake, store) == ["predictions/patient/resnet18d"]
+
+
+def test_the_leaderboards_digest_follows_every_predictions_table(curated):
+    lake, store = curated
+    before = digest_leaderboard(lake, store)
+    row = {
+        "model_id": "m",
+        "recipe": "cnn3",
+        "protocol": "patient",
+        "seed": 0,
+        "image_id": "i",
+        "collection": "c",
+        "path": "p",
+        "variant": "clean",
+        "label": LABELS[0],
+        "group_id": "g",
+        **{f"p_{name}": 0.25 for name in LABELS},
+    }
+    lake.write("predictions/patient/cnn3", pd.DataFrame([row]), inputs="i", code="c")
+    added = digest_leaderboard(lake, store)
+    assert added != before
+    lake.write("predictions/patient/cnn3", pd.DataFrame([row | {"p_glioma": 0.3}]), inputs="i", code="c")
+    assert digest_leaderboard(lake, store) not in (before, added)
+    assert digest_leaderboard(lake, store) == digest_leaderboard(lake, store)

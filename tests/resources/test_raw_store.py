@@ -84,3 +84,11 @@ def test_settings_reach_the_resources(tmp_path):
     assert resources["tracking"].ui == "http://127.0.0.1:5999"
     every_core = connect_resources(Settings(home=tmp_path))["trainer"]
     assert every_core.threads == every_core.workers == settings.cores
+
+
+def test_the_demo_tests_the_degradations_that_are_kept_as_pictures(open_store):
+    everything = open_store("folder", datasets=True)
+    assert everything.degradations == everything.catalog.degradations
+    demo = open_store("demo")
+    assert set(demo.degradations) == {"gaussian_noise", "gaussian_blur", "downsampling"}
+    assert all(kind.stored for kind in demo.degradations.values())
