@@ -83,7 +83,10 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
             **os.environ,
             **bootstrap,
             "OMP_NUM_THREADS": str(self.threads),
-            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve whatever else runs on a small machine
+            # Threads that spin for long starve whatever else runs on a small machine; those that never do
+            # sleep between the layers of a small network.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GOMP_SPINCOUNT": "10000",
             "PYTHONUNBUFFERED": "1",
         }
         child = subprocess.Popen(
