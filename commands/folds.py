@@ -6,6 +6,7 @@ from assets.partitions import grid_key
 from assets.pooled import PROTOCOLS
 from assets.trainings import require_weights
 from commands.work import check_recipe, open_graph, say, tracking_server
+from commands.workers import train_cells
 from pipeline.protocols import FOLD
 
 
@@ -25,8 +26,8 @@ def run_folds(recipe: str) -> int:
             require_weights(known, graph.trainer.weights)
         say(graph.refresh("curate").describe())
         with tracking_server(graph, settings):
-            for protocol in PROTOCOLS:
-                say(graph.refresh("train", grid_key(recipe, protocol)).describe())
+            for outcome in train_cells(graph, settings, [grid_key(recipe, each) for each in PROTOCOLS]):
+                say(outcome.describe())
             say(graph.refresh("pool").describe())
         frame = graph.lake.read("pooled")
         say(f"\n{recipe}, five folds, each patient tested once by a model that had not seen it:")

@@ -65,9 +65,18 @@ class Graph:
         return run is None or not run.is_finished
 
     def refresh(
-        self, job: str, partition: dg.MultiPartitionKey | None = None, *, force: bool = False
+        self,
+        job: str,
+        partition: dg.MultiPartitionKey | None = None,
+        *,
+        force: bool = False,
+        label: str = "",
     ) -> Outcome:
         """Materialise what is missing or stale among the assets of a job.
+
+        Args:
+            force: materialise all, stale or not.
+            label: stands before each line of the run in the terminal, where several run at once.
 
         Raises:
             RunFailedError: the run failed.
@@ -76,7 +85,7 @@ class Graph:
         keys = self._ordered(job)
         stale = keys if force else self._with_downstream(self._find_stale(keys, partition), keys)
         if stale:
-            self._run(job, stale, partition)
+            self._run(job, stale, partition, label)
         names = {key: key.to_user_string() for key in keys}
         outcome = Outcome(
             job,
@@ -169,13 +178,15 @@ class Graph:
             chosen |= set(graph.get(key).execution_set_asset_keys)
         return [key for key in keys if key in chosen]
 
-    def _run(self, job: str, keys: list[dg.AssetKey], partition: dg.MultiPartitionKey | None) -> None:
+    def _run(
+        self, job: str, keys: list[dg.AssetKey], partition: dg.MultiPartitionKey | None, label: str
+    ) -> None:
         result = self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             asset_selection=keys,
             partition_key=partition,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": "INFO", "label": label}}}},
             tags={PROCESS: name_process(), "falx/command": self.command},
         )
         if result.success:

@@ -31,7 +31,7 @@ def serve_ui() -> int:
     require_free_port(settings.dagster_port, "Dagster", "FALX_DAGSTER_PORT")
     if not settings.mlflow_uri and find_server(settings.home) is None:
         require_free_port(settings.mlflow_port, "MLflow", "FALX_MLFLOW_PORT")
-    with open_instance(settings.home) as instance:
+    with open_instance(settings.home, at_once=settings.at_once) as instance:
         free_dead_slots(instance)
     if settings.mlflow_uri:
         return _serve_dagster(settings, settings.mlflow_uri)

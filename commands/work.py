@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import dagster as dg
+
 from commands.graph import Graph
 from pipeline.errors import SettingsError
 from pipeline.protocols import list_protocols, protocol_path
@@ -29,17 +31,22 @@ def open_graph(command: str) -> Iterator[tuple[Graph, Settings]]:
     """
     settings = load_settings()
     claim_home(settings.home, settings.profile)
-    with open_instance(settings.home) as instance:
-        import definitions
-        from resources.connect import connect_resources
-
-        resources = connect_resources(settings)
-        lake, raw_store, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
-        graph = Graph(definitions.defs, instance, lake, raw_store, trainer, command)  # type: ignore[arg-type]
+    with open_instance(settings.home, at_once=settings.at_once) as instance:
+        graph = connect_graph(settings, instance, command)
         say(f"profile {settings.profile}, state in {settings.home}")
         for run_id in graph.recover():
             say(f"run {run_id[:8]} was killed earlier: marked as failed, its slot is free again")
         yield graph, settings
+
+
+def connect_graph(settings: Settings, instance: dg.DagsterInstance, command: str) -> Graph:
+    """The definitions with the resources of the settings, on an instance."""
+    import definitions
+    from resources.connect import connect_resources
+
+    resources = connect_resources(settings)
+    lake, raw_store, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
+    return Graph(definitions.defs, instance, lake, raw_store, trainer, command)  # type: ignore[arg-type]
 
 
 def run_curation() -> int:

@@ -33,7 +33,7 @@ def connect_resources(settings: Settings) -> Mapping[str, dg.ConfigurableResourc
         "tracking": Tracking(home=home, uri=settings.mlflow_uri, ui=settings.mlflow_ui),  # type: ignore[call-arg]
         "trainer": Trainer(
             device=settings.device,
-            threads=settings.threads or settings.cores,
+            threads=settings.threads_each,
             workers=workers,
             seeds=settings.seeds,
             weights=str(settings.weights or ""),

@@ -7,7 +7,11 @@ import dagster as dg
 
 
 class StepFormatter(logging.Formatter):
-    """`12:34:56  model  epoch 3 of 10 …`: time, step, message; engine chatter stays in the event log."""
+    """`12:34:56  model  epoch 3 of 10 …`: time, label, step, message; engine chatter stays out."""
+
+    def __init__(self, label: str = "") -> None:
+        super().__init__()
+        self.label = f"{label:<24} " if label else ""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line for one message."""
@@ -16,17 +20,20 @@ class StepFormatter(logging.Formatter):
         message = meta.get("orig_message") or record.getMessage()
         clock = self.formatTime(record, "%H:%M:%S")
         mark = "" if record.levelno < logging.WARNING else f"{record.levelname}: "
-        return f"  {clock}  {step:<20} {mark}{message}"
+        return f"  {clock}  {self.label}{step:<20} {mark}{message}"
 
 
 @dg.logger(
-    {"log_level": dg.Field(str, is_required=False, default_value="INFO")},
+    {
+        "log_level": dg.Field(str, is_required=False, default_value="INFO"),
+        "label": dg.Field(str, is_required=False, default_value=""),
+    },
     description="Short lines on stderr.",
 )
 def console(context: dg.InitLoggerContext) -> logging.Logger:
     """The console logger of every run that a command starts."""
     logger = logging.Logger("falx", level=context.logger_config["log_level"])
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(StepFormatter())
+    handler.setFormatter(StepFormatter(context.logger_config["label"]))
     logger.addHandler(handler)
     return logger

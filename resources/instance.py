@@ -18,8 +18,8 @@ DAGSTER_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
 concurrency:
-  pools: {granularity: op, default_limit: 1}  # the pool `gpu` trains one model at a time
-  runs: {max_concurrent_runs: 2}
+  pools: {granularity: op, default_limit: AT_ONCE}  # of the pool `gpu`: models that are trained at once
+  runs: {max_concurrent_runs: RUNS}
 run_monitoring:
   enabled: true
   poll_interval_seconds: 30
@@ -28,8 +28,11 @@ run_monitoring:
 """
 
 
-def prepare_instance(home: Path) -> Path:
+def prepare_instance(home: Path, *, at_once: int = 1) -> Path:
     """Write the configuration and create the databases once; returns the folder for DAGSTER_HOME.
+
+    Args:
+        at_once: how many models may be trained at the same time.
 
     Two first starts at once corrupt Dagster's SQLite databases for good: a file lock makes them take turns.
     """
@@ -39,8 +42,9 @@ def prepare_instance(home: Path) -> Path:
     configuration = folder / "dagster.yaml"
     with (folder / ".first-start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not configuration.is_file() or configuration.read_text(encoding="utf-8") != DAGSTER_YAML:
-            write_text(configuration, DAGSTER_YAML)
+        text = describe_instance(at_once)
+        if not configuration.is_file() or configuration.read_text(encoding="utf-8") != text:
+            write_text(configuration, text)
         if not (folder / ".ready").is_file():
             with dg.DagsterInstance.get() as instance:
                 instance.get_runs_count()
@@ -50,10 +54,15 @@ def prepare_instance(home: Path) -> Path:
     return folder
 
 
+def describe_instance(at_once: int) -> str:
+    """The text of dagster.yaml for so many trainings at once; beside them one other run finds a place."""
+    return DAGSTER_YAML.replace("AT_ONCE", str(at_once)).replace("RUNS", str(at_once + 1))
+
+
 @contextmanager
-def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """The persistent instance of a home."""
-    prepare_instance(home)
+def open_instance(home: Path, *, at_once: int = 1) -> Iterator[dg.DagsterInstance]:
+    """The persistent instance of a home; see `prepare_instance`."""
+    prepare_instance(home, at_once=at_once)
     with dg.DagsterInstance.get() as instance:
         yield instance
 

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 Profile = Literal["demo", "kaggle", "folder"]
 
+DEMO_AT_ONCE = 6  # cells of the demo's grid
+
 
 class Settings(BaseSettings):
     """Settings, from the environment (`FALX_PROFILE=folder`) or a `.env` file in the project's folder."""
@@ -51,7 +53,14 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="port of MLflow in `make ui`")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of Dagster in `make ui`")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")
-    threads: int = Field(0, ge=0, description="threads of the training process; 0 = all cores")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="threads of each training; 0 = all cores, shared by those at once; in the demo 1",
+    )
+    trainings: int = Field(
+        0, ge=0, description="models that are trained at once; 0 = one, in the demo one a core"
+    )
     seeds: int = Field(
         0, ge=0, le=100, description="train each recipe with the seeds 0 to n - 1; 0 = the recipe's own"
     )
@@ -103,6 +112,16 @@ class Settings(BaseSettings):
     def cores(self) -> int:
         """Cores that this process may use."""
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @property
+    def at_once(self) -> int:
+        """How many models are trained at once."""
+        return self.trainings or (min(self.cores, DEMO_AT_ONCE) if self.profile == "demo" else 1)
+
+    @property
+    def threads_each(self) -> int:
+        """Threads of one training; a second one would not speed up the demo's small networks."""
+        return self.threads or (1 if self.profile == "demo" else max(1, self.cores // self.at_once))
 
     @property
     def mlflow_ui(self) -> str:

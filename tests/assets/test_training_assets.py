@@ -60,7 +60,7 @@ def specify(curated):
 
 def test_a_model_depends_on_the_degradations_that_its_recipe_trains_on(curated):
     catalog = curated[1].catalog
-    recipe = catalog.recipes["demo_slim"]
+    recipe = catalog.recipes["demo_careful"]
 
     def choose(**augment: object) -> list[str]:
         spec = recipe.augment.model_copy(update=augment)

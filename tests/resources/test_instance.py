@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from resources.instance import (
-    DAGSTER_YAML,
+    describe_instance,
     free_dead_slots,
     is_alive,
     name_process,
@@ -80,7 +80,7 @@ def test_an_older_configuration_is_replaced_at_the_next_start(tmp_path):
     prepare_instance(tmp_path)
     (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
     prepare_instance(tmp_path)
-    assert (tmp_path / "dagster" / "dagster.yaml").read_text() == DAGSTER_YAML
+    assert (tmp_path / "dagster" / "dagster.yaml").read_text() == describe_instance(1)
 
 
 def test_a_clock_that_was_set_kills_nobody():

@@ -49,7 +49,7 @@ def list_runs(home: Path) -> set[Path]:
 
 def find_unfinished(databases: set[Path]) -> set[str]:
     """The steps that were started and have not ended, from the event logs."""
-    open_steps: set[str] = set()
+    open_steps: set[tuple[Path, str]] = set()
     for path in databases:
         query = "select step_key, dagster_event_type from event_logs where step_key is not null order by id"
         with (
@@ -58,10 +58,10 @@ def find_unfinished(databases: set[Path]) -> set[str]:
         ):
             for step, event in db.execute(query).fetchall():
                 if event == "STEP_START":
-                    open_steps.add(step)
+                    open_steps.add((path, step))
                 elif event in FINISHED:
-                    open_steps.discard(step)
-    return open_steps
+                    open_steps.discard((path, step))
+    return {step for _, step in open_steps}
 
 
 def kill_tree(process: subprocess.Popen) -> None:

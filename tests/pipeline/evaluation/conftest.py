@@ -15,7 +15,7 @@ def build(
     scores: Sequence[Sequence[float]] | np.ndarray,
     groups: Sequence[object],
     *,
-    recipe: str = "demo_slim",
+    recipe: str = "demo_careful",
     protocol: str = "patient",
     seed: int = 0,
     variant: str = "clean",

@@ -46,9 +46,9 @@ def test_no_two_of_fourteen_degradations_look_alike(metrics: pd.DataFrame) -> No
 
 
 def test_severity_takes_any_metric_that_variants_have(metrics: pd.DataFrame) -> None:
-    figure = severity_figure(metrics, metric="macro_f1", title="demo_slim")
+    figure = severity_figure(metrics, metric="macro_f1", title="demo_careful")
     words = [text.get_text() for text in figure.findobj(Text)]
-    assert "demo_slim: macro-F1 on poorer images" in words
+    assert "demo_careful: macro-F1 on poorer images" in words
     with pytest.raises(
         TableError, match=r"'roc_auc' needs a clean and a degraded row, there are \['clean'\]"
     ):

@@ -62,7 +62,7 @@ def draw_all(dream: Predict, recipe: str) -> dict[str, Figure]:
     }
 
 
-@pytest.fixture(params=["demo_slim", LONG])
+@pytest.fixture(params=["demo_careful", LONG])
 def drawn(request: pytest.FixtureRequest, dream: Predict) -> dict[str, Figure]:
     return draw_all(dream, request.param)
 
@@ -106,7 +106,7 @@ def test_every_figure_names_protocol_images_and_groups(drawn: dict[str, Figure])
 
 
 def test_the_same_figure_gives_the_same_bytes(drawn: dict[str, Figure], dream: Predict) -> None:
-    recipe = LONG if any(LONG in text for text in texts(drawn["roc"])) else "demo_slim"
+    recipe = LONG if any(LONG in text for text in texts(drawn["roc"])) else "demo_careful"
     for name, figure in draw_all(dream, recipe).items():
         assert png(figure) == png(drawn[name]), name
 

@@ -31,9 +31,9 @@ VERDICTS = {
 @pytest.fixture
 def frames(dream: Predict) -> list[pd.DataFrame]:
     plans = [
-        ("demo_slim", "published", 6.0),
-        ("demo_slim", "stratified", 5.0),
-        ("demo_slim", "patient", 3.0),
+        ("demo_careful", "published", 6.0),
+        ("demo_careful", "stratified", 5.0),
+        ("demo_careful", "patient", 3.0),
         ("demo_cnn", "patient", 3.6),
         ("demo_cnn", "published", 3.6),
         ("cnn3", "published", 5.0),
@@ -55,9 +55,9 @@ def test_best_recipe_on_unseen_patients_comes_first(board: pd.DataFrame) -> None
     assert order == [
         ("demo_cnn", "published"),
         ("demo_cnn", "patient"),
-        ("demo_slim", "published"),
-        ("demo_slim", "stratified"),
-        ("demo_slim", "patient"),
+        ("demo_careful", "published"),
+        ("demo_careful", "stratified"),
+        ("demo_careful", "patient"),
         ("cnn3", "published"),
         ("cnn3", "external:masoudnickparvar"),
     ]
@@ -86,10 +86,10 @@ def test_with_one_seed_it_says_what_the_metrics_say(board: pd.DataFrame, frames:
 
 def test_optimism_stands_beside_a_claim_only(board: pd.DataFrame) -> None:
     rows = board.set_index(["recipe", "protocol"])
-    without = [("demo_slim", "patient"), ("cnn3", "published"), ("cnn3", "external:masoudnickparvar")]
+    without = [("demo_careful", "patient"), ("cnn3", "published"), ("cnn3", "external:masoudnickparvar")]
     for name in without:
         assert rows.loc[name, ["optimism", "optimism_low", "optimism_high"]].isna().all()
-    claim, honest = rows.loc[("demo_slim", "published")], rows.loc[("demo_slim", "patient")]
+    claim, honest = rows.loc[("demo_careful", "published")], rows.loc[("demo_careful", "patient")]
     assert claim["optimism"] == claim["macro_f1"] - honest["macro_f1"]
     assert 0 < claim["optimism_low"] < claim["optimism"] < claim["optimism_high"]
 
@@ -108,7 +108,7 @@ def test_the_interval_of_optimism_subtracts_two_independent_bootstraps(
         return np.mean(scores, axis=0)
 
     difference = draw_f1(frames[0], "published") - draw_f1(frames[2], "patient")
-    row = board.set_index(["recipe", "protocol"]).loc[("demo_slim", "published")]
+    row = board.set_index(["recipe", "protocol"]).loc[("demo_careful", "published")]
     expected = np.quantile(difference, [0.025, 0.975])
     assert (row["optimism_low"], row["optimism_high"]) == pytest.approx(tuple(expected), abs=1e-12)
 
@@ -146,10 +146,10 @@ def test_sentences_tell_claim_and_truth(board: pd.DataFrame) -> None:
     board.loc[2, ["macro_f1", "optimism", "optimism_low", "optimism_high"]] = [0.98, 0.08, 0.04, 0.12]
     board.loc[3, ["macro_f1", "optimism", "optimism_low", "optimism_high"]] = [0.89, -0.01, -0.03, 0.0]
     board.loc[4, "macro_f1"] = 0.9
-    told = [sentence for sentence in tell_optimism(board) if sentence.startswith("demo_slim")]
+    told = [sentence for sentence in tell_optimism(board) if sentence.startswith("demo_careful")]
     assert told == [
-        "demo_slim: 0.98 as published, 0.90 on patients it has never seen: optimism +0.08 [0.04, 0.12]",
-        "demo_slim: 0.89 on a stratified split of images, 0.90 on patients it has never seen: "
+        "demo_careful: 0.98 as published, 0.90 on patients it has never seen: optimism +0.08 [0.04, 0.12]",
+        "demo_careful: 0.89 on a stratified split of images, 0.90 on patients it has never seen: "
         "optimism -0.01 [-0.03, 0.00], which these test sets cannot tell from none",
     ]
 

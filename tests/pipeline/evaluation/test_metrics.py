@@ -158,7 +158,7 @@ def test_neither_row_order_nor_group_names_nor_company_matter(
     renamed = shuffled.assign(group_id=shuffled["group_id"].map(names))
     pd.testing.assert_frame_equal(score_predictions(renamed, draws=200), expected)
     beside = score_predictions(pd.concat([dream(recipe="other", draw=4), shuffled]), draws=200)
-    own = beside[beside["recipe"] == "demo_slim"].reset_index(drop=True)
+    own = beside[beside["recipe"] == "demo_careful"].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, expected)
 
 

@@ -75,7 +75,9 @@ def test_degraded_answers_are_left_aside(folds: pd.DataFrame) -> None:
 def test_missing_folds_are_named_with_the_command(folds: pd.DataFrame) -> None:
     part = folds[~folds["protocol"].isin(["fold:2", "fold:5"])]
     assert find_missing(part["protocol"]) == ["fold:2", "fold:5"]
-    message = r"demo_slim, seed 0, has no predictions under fold:2, fold:5; .*make folds RECIPE=demo_slim"
+    message = (
+        r"demo_careful, seed 0, has no predictions under fold:2, fold:5; .*make folds RECIPE=demo_careful"
+    )
     with pytest.raises(TableError, match=message):
         pool_folds(part)
     two = folds.assign(seed=1, model_id=folds["model_id"] + "b")
@@ -85,7 +87,7 @@ def test_missing_folds_are_named_with_the_command(folds: pd.DataFrame) -> None:
 
 def test_two_recipes_are_refused(folds: pd.DataFrame) -> None:
     other = folds.assign(recipe="cnn3", model_id="other" + folds["protocol"])
-    with pytest.raises(TableError, match="one recipe is pooled at a time, found cnn3, demo_slim"):
+    with pytest.raises(TableError, match="one recipe is pooled at a time, found cnn3, demo_careful"):
         pool_folds(pd.concat([folds, other]))
 
 

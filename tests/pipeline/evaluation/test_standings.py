@@ -39,7 +39,7 @@ def test_degraded_rows_alone_are_refused(dream: Predict) -> None:
 
 def test_two_models_of_one_training_are_refused(dream: Predict) -> None:
     stale = dream(draw=1).assign(model_id="stale")
-    with pytest.raises(TableError, match="two models of recipe demo_slim, protocol patient, seed 0"):
+    with pytest.raises(TableError, match="two models of recipe demo_careful, protocol patient, seed 0"):
         measure_standings(pd.concat([dream(), stale]), draws=20, seed=0)
 
 
@@ -56,6 +56,6 @@ def test_seeds_tested_on_different_images_are_refused(
 ) -> None:
     frames = pd.concat([dream(seed=0), change(dream(seed=3))])
     with pytest.raises(
-        TableError, match=r"demo_slim, protocol patient: seeds 0 and 3 were tested on different"
+        TableError, match=r"demo_careful, protocol patient: seeds 0 and 3 were tested on different"
     ):
         measure_standings(frames, draws=20, seed=0)

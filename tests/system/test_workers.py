@@ -1,0 +1,132 @@
+"""Several trainings at once: each ends for itself, a failure stops what has not begun, Ctrl-C stops all."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import psutil
+import pytest
+import yaml
+from harness import TINY, run_command
+
+from resources.settings import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system")]
+EPOCHS = 60
+
+
+@pytest.fixture
+def copied(demo, tiny_catalog, tmp_path):
+    """Gives environment and home of a copied demo that trains these recipes, two at once."""
+    environment, home, _output = demo
+    copy, catalog = tmp_path / "home", tmp_path / "catalog"
+    shutil.copytree(home, copy)
+    shutil.copytree(tiny_catalog, catalog)
+
+    def with_recipes(**recipes: dict) -> tuple[dict[str, str], object]:
+        for name, changes in recipes.items():
+            (catalog / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump(TINY | changes))
+        settings = {"FALX_HOME": str(copy), "FALX_CATALOG": str(catalog), "FALX_TRAININGS": "2"}
+        return environment | settings, copy
+
+    return with_recipes
+
+
+def read_states(home) -> dict[str, str]:
+    query = (
+        "select value, status from runs join tags using (run_uuid) where key = 'recipe'"
+        " order by runs.start_time"
+    )
+    with closing(sqlite3.connect(f"file:{home}/mlflow/mlflow.db?mode=ro", uri=True)) as db:
+        return db.execute(query).fetchall()
+
+
+def test_trained_two_at_once_or_one_after_the_other_is_the_same(copied):
+    environment, home = copied(tiny=TINY | {"title": "Another", "optimiser": {"name": "sgd", "lr": 0.05}})
+    together = run_command(environment, "demo")
+    assert together.returncode == 0, together.stderr[-3000:]
+    assert "tiny patient  " in together.stderr
+    found = {path: path.read_bytes() for path in (home / "models").glob("tiny/*/*/*/best.safetensors")}
+    shutil.rmtree(home / "models")
+    alone = run_command(environment | {"FALX_TRAININGS": "1"}, "demo")
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    again = {path: path.read_bytes() for path in (home / "models").glob("tiny/*/*/*/best.safetensors")}
+    assert len(again) == 3
+    assert all(found[path] == weights for path, weights in again.items())
+
+
+def test_a_failure_lets_others_finish_begins_no_more_and_is_told(copied):
+    broken = {"optimiser": {"name": "sgd", "lr": 1e30}, "stopping": {"epochs": 9}}
+    environment, home = copied(broken=broken, last={"stopping": {"epochs": 1}})
+    done = run_command(environment, "demo")
+    assert done.returncode == 1
+    assert "RunFailedError: train " in done.stderr
+    assert "is no longer a number" in done.stderr
+    assert "Traceback" not in done.stderr.split("RunFailedError")[1]
+    states = read_states(home)
+    assert ("broken", "FAILED") in states
+    assert not [state for _, state in states if state == "RUNNING"]
+    assert not list((home / "models").glob("last/patient/*/*/result.json"))
+
+
+def test_one_ctrl_c_ends_all_and_the_next_start_goes_on(copied):
+    environment, home = copied(tiny={"stopping": {"epochs": EPOCHS, "keep": "last"}})
+    before = {path.parent for path in (home / "models").rglob("last.pt")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "commands", "demo"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(new := {path.parent for path in (home / "models").rglob("last.pt")} - before) < 2:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0][-3000:]
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, output[-3000:]
+    assert "run the same command again" in output
+    assert "Traceback" not in output
+    _gone, left = psutil.wait_procs(children, timeout=20)
+    assert left == []
+    finished = {work: len((work / "history.jsonl").read_text().splitlines()) for work in new}
+    assert all(epochs < EPOCHS for epochs in finished.values())
+
+    again = run_command(environment, "demo")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert again.stderr.count("continuing MLflow run") == 2
+    for work in new:
+        history = [json.loads(line) for line in (work / "history.jsonl").read_text().splitlines()]
+        assert [row["epoch"] for row in history] == list(range(1, EPOCHS + 1))
+    assert {state for _, state in read_states(home)} == {"FINISHED"}
+
+
+def test_workers_die_with_a_command_that_is_killed(copied):
+    environment, home = copied(tiny={"stopping": {"epochs": EPOCHS, "keep": "last"}})
+    before = {path.parent for path in (home / "models").rglob("last.pt")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "commands", "demo"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not {path.parent for path in (home / "models").rglob("last.pt")} - before:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    trainings = [child for child in children if "resources.payload" in child.cmdline()]
+    process.kill()
+    process.wait()
+    _gone, left = psutil.wait_procs(trainings, timeout=20)
+    assert trainings
+    assert left == []
