@@ -21,6 +21,13 @@ def test_a_line_has_time_step_and_the_message_as_it_was_written():
     assert re.fullmatch(r"  \d\d:\d\d:\d\d  model {16}epoch 1 of 3", line)
 
 
+def test_where_several_runs_go_at_once_a_label_stands_before_the_step():
+    record = logging.LogRecord("falx", logging.INFO, __file__, 1, "", (), None)
+    record.dagster_meta = {"step_key": "model", "orig_message": "epoch 1"}
+    line = StepFormatter("cnn3 patient").format(record)
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d  cnn3 patient {13}model {16}epoch 1", line)
+
+
 @pytest.mark.parametrize(("level", "mark"), [(logging.WARNING, "WARNING: "), (logging.ERROR, "ERROR: ")])
 def test_a_warning_is_marked(level, mark):
     assert render(level, "", step_key="raw", orig_message="SKIPPED").endswith(f"{mark}SKIPPED")

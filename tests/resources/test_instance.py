@@ -83,6 +83,14 @@ def test_an_older_configuration_is_replaced_at_the_next_start(tmp_path):
     assert (tmp_path / "dagster" / "dagster.yaml").read_text() == describe_instance(1)
 
 
+def test_the_pool_holds_as_many_trainings_as_the_settings_say(tmp_path):
+    with open_instance(tmp_path, at_once=3) as instance:
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 3
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 4
+    with open_instance(tmp_path) as instance:
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+
+
 def test_a_clock_that_was_set_kills_nobody():
     pid, started = name_process().split("-")
     assert is_alive(f"{pid}-{int(started) + 1}")

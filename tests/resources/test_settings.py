@@ -25,6 +25,24 @@ def test_each_profile_has_its_own_home(monkeypatch, tmp_path):
     assert load_settings().home == ROOT / ".falx" / "folder"
 
 
+def test_the_demo_trains_a_model_a_core_on_one_thread_each(monkeypatch):
+    monkeypatch.setattr(Settings, "cores", 4)
+    assert (load_settings().at_once, load_settings().threads_each) == (4, 1)
+    monkeypatch.setattr(Settings, "cores", 64)
+    assert (load_settings().at_once, load_settings().threads_each) == (6, 1)
+
+
+def test_other_profiles_train_one_model_on_all_cores_unless_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(Settings, "cores", 4)
+    monkeypatch.setenv("FALX_PROFILE", "folder")
+    monkeypatch.setenv("FALX_DATASETS", str(tmp_path))
+    assert (load_settings().at_once, load_settings().threads_each) == (1, 4)
+    monkeypatch.setenv("FALX_TRAININGS", "3")
+    assert (load_settings().at_once, load_settings().threads_each) == (3, 1)
+    monkeypatch.setenv("FALX_THREADS", "2")
+    assert load_settings().threads_each == 2
+
+
 def test_a_relative_home_is_taken_from_where_the_command_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("FALX_HOME", "state")
     assert load_settings().home == tmp_path / "state"
