@@ -46,7 +46,7 @@ def make_graph(store):
         yield make
 
 
-@dg.logger({"log_level": dg.Field(str)})
+@dg.logger({"log_level": dg.Field(str), "label": dg.Field(str)})
 def quiet(context):
     import logging
 

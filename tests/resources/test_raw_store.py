@@ -82,8 +82,9 @@ def test_settings_reach_the_resources(tmp_path):
     )
     assert (resources["raw_store"].seed, resources["raw_store"].workers) == (5, 2)
     assert resources["tracking"].ui == "http://127.0.0.1:5999"
-    every_core = connect_resources(Settings(home=tmp_path))["trainer"]
-    assert every_core.threads == every_core.workers == settings.cores
+    default = Settings(home=tmp_path)
+    trainer = connect_resources(default)["trainer"]
+    assert (trainer.threads, trainer.workers) == (default.threads_each, default.cores)
 
 
 def test_the_demo_tests_the_degradations_that_are_kept_as_pictures(open_store):
