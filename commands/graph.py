@@ -83,7 +83,7 @@ class Graph:
         """
         start = time.monotonic()
         keys = self._ordered(job)
-        stale = keys if force else self._with_downstream(self._find_stale(keys, partition), keys)
+        stale = keys if force else self.find_work(job, partition)
         if stale:
             self._run(job, stale, partition, label)
         names = {key: key.to_user_string() for key in keys}
@@ -94,8 +94,17 @@ class Graph:
             [names[key] for key in keys if key not in stale],
             time.monotonic() - start,
         )
+        return self.take(outcome)
+
+    def take(self, outcome: Outcome) -> Outcome:
+        """Count an outcome, of this process or another, among those of the command."""
         self.outcomes.append(outcome)
         return outcome
+
+    def find_work(self, job: str, partition: dg.MultiPartitionKey | None = None) -> list[dg.AssetKey]:
+        """The assets of a job that are missing or stale, and what lies downstream of them in it."""
+        keys = self._ordered(job)
+        return self._with_downstream(self._find_stale(keys, partition), keys)
 
     def _ordered(self, job: str) -> list[dg.AssetKey]:
         selected = self.defs.resolve_job_def(job).asset_layer.selected_asset_keys

@@ -6,13 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 
 import dagster as dg
 
 from assets.partitions import grid_key
-from commands.graph import Graph, Outcome
+from commands.graph import Graph, Outcome, RunFailedError
 from commands.work import connect_graph
 from resources.instance import open_instance
 from resources.settings import Settings, load_settings
@@ -30,25 +31,26 @@ def train_cells(graph: Graph, settings: Settings, cells: Sequence[dg.MultiPartit
     its threads alone.
 
     Raises:
-        RunFailedError: a cell failed; of several, the first in the order of `cells`.
+        RunFailedError: a cell failed, or its process was killed; of several, the first in the order of
+            `cells`.
     """
-    at_once = min(settings.at_once, len(cells))
-    if at_once <= 1:
+    work = [cell for cell in cells if graph.find_work(JOB, cell)] if settings.at_once > 1 else []
+    if len(work) <= 1:
         yield from (graph.refresh(JOB, cell) for cell in cells)
         return
     # Spawned, since a forked child of a process with threads can hang.
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(at_once, context, initializer=_begin, initargs=(graph.command,)) as pool,
+        ProcessPoolExecutor(
+            min(settings.at_once, len(work)), context, initializer=_begin, initargs=(graph.command,)
+        ) as pool,
         _ending_in_order(pool),
     ):
-        futures = [pool.submit(_train, dict(cell.keys_by_dimension)) for cell in cells]
-        for future in futures:
-            future.add_done_callback(lambda done: _begin_no_more(done, futures))
-        for future in futures:
-            outcome = future.result()
-            graph.outcomes.append(outcome)
-            yield outcome
+        futures = {cell: pool.submit(_train, dict(cell.keys_by_dimension)) for cell in work}
+        for future in futures.values():
+            future.add_done_callback(lambda done: _begin_no_more(done, list(futures.values())))
+        for cell in cells:
+            yield graph.take(futures[cell].result()) if cell in futures else graph.refresh(JOB, cell)
 
 
 def _begin_no_more(done: "Future[Outcome]", futures: "Sequence[Future[Outcome]]") -> None:
@@ -61,6 +63,12 @@ def _begin_no_more(done: "Future[Outcome]", futures: "Sequence[Future[Outcome]]"
 def _ending_in_order(pool: ProcessPoolExecutor) -> Iterator[None]:
     try:
         yield
+    except BrokenProcessPool as error:
+        raise RunFailedError(
+            "a process that runs trainings was killed, most likely for memory, and the others ended with it; "
+            "set FALX_TRAININGS=1 to train one model at a time, and run the same command again: each "
+            "training goes on from its last finished epoch"
+        ) from error
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():

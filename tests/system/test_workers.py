@@ -17,7 +17,7 @@ from harness import TINY, run_command
 from resources.settings import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system")]
-EPOCHS = 60
+EPOCHS = 40
 
 
 @pytest.fixture
@@ -109,24 +109,43 @@ def test_one_ctrl_c_ends_all_and_the_next_start_goes_on(copied):
     assert {state for _, state in read_states(home)} == {"FINISHED"}
 
 
-def test_workers_die_with_a_command_that_is_killed(copied):
+@pytest.fixture
+def training(copied):
+    """A demo in the middle of its first trainings, and the processes of those, with their workers."""
     environment, home = copied(tiny={"stopping": {"epochs": EPOCHS, "keep": "last"}})
     before = {path.parent for path in (home / "models").rglob("last.pt")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "commands", "demo"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (home / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "commands", "demo"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
     deadline = time.monotonic() + 120
     while not {path.parent for path in (home / "models").rglob("last.pt")} - before:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
     trainings = [child for child in children if "resources.payload" in child.cmdline()]
+    assert trainings
+    return process, trainings, home / "output"
+
+
+def test_workers_die_with_a_command_that_is_killed(training):
+    process, trainings, _output = training
+    workers = [child.parent() for child in trainings]
     process.kill()
     process.wait()
+    _gone, left = psutil.wait_procs([*workers, *trainings], timeout=20)
+    assert left == []
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(training):
+    process, trainings, output = training
+    trainings[0].parent().kill()
+    assert process.wait(timeout=90) == 1
+    assert "RunFailedError: a process that runs trainings was killed" in output.read_text()
+    assert "FALX_TRAININGS=1" in output.read_text()
     _gone, left = psutil.wait_procs(trainings, timeout=20)
-    assert trainings
     assert left == []
