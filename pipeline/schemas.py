@@ -95,6 +95,16 @@ _FIGURES = (
     Column("groups", "int64", "groups that the bootstrap drew from"),
 )
 _PROBABILITIES = tuple(Column(f"p_{label}", "float64", f"probability of {label}, 0 to 1") for label in LABELS)
+_ANSWER = (
+    *_MODEL,
+    _IMAGE_ID,
+    _COLLECTION,
+    _PATH,
+    Column("variant", "string", "clean, or degradation:severity"),
+    Column("label", "string", "the true label"),
+    Column("group_id", "string", "the unit that the bootstrap draws"),
+    *_PROBABILITIES,
+)
 
 _ALL = (
     _table(
@@ -341,20 +351,33 @@ _ALL = (
         "predictions",
         "one test image under one model",
         ["model_id", "collection", "path", "variant"],
-        *_MODEL,
-        _IMAGE_ID,
-        _COLLECTION,
-        _PATH,
-        Column("variant", "string", "clean, or degradation:severity"),
-        Column("label", "string", "the true label"),
-        Column("group_id", "string", "the unit that the bootstrap draws"),
-        *_PROBABILITIES,
+        *_ANSWER,
+    ),
+    _table(
+        "validations",
+        "one val image under one model, clean; no score is counted on it, temperature and threshold are fitted",
+        ["model_id", "collection", "path", "variant"],
+        *_ANSWER,
     ),
     _table(
         "metrics",
         "one figure",
         ["model_id", "metric", "class", "variant"],
         *_FIGURES,
+    ),
+    _table(
+        "evidence",
+        "one figure beyond the scores: calibration, abstention, conformal sets, a subset",
+        ["model_id", "metric", "subset", "class"],
+        *_MODEL,
+        Column("metric", "string", "name of the figure, explained in docs/evaluation.md"),
+        Column("subset", "string", "all, val (what was fitted there), three_class or collection:<name>"),
+        Column("class", "string", "true class of the images counted, or `all`"),
+        Column("value", "float64", "the figure; null where it is not defined", True),
+        Column("low", "float64", "2.5th percentile of the group bootstrap", True),
+        Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+        Column("n", "int64", "images counted"),
+        Column("groups", "int64", "groups that these images lie in"),
     ),
     _table(
         "pooled",
