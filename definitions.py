@@ -30,8 +30,8 @@ CURATE = dg.define_asset_job(
 )
 TRAIN = dg.define_asset_job(
     "train",
-    dg.AssetSelection.assets("model", "predictions", "metrics"),
-    description="One recipe under one protocol: train, register, predict the test part, score.",
+    dg.AssetSelection.assets("model", "validations", "predictions", "metrics", "evidence"),
+    description="One recipe under one protocol: train, register, predict val and test, score, weigh.",
 )
 COMPARE = dg.define_asset_job(
     "compare",

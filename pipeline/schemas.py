@@ -355,7 +355,7 @@ _ALL = (
     ),
     _table(
         "validations",
-        "one val image under one model, clean; no score is counted on it, temperature and threshold are fitted",
+        "one val image under one model, clean: what is fitted is fitted here, and no score is counted",
         ["model_id", "collection", "path", "variant"],
         *_ANSWER,
     ),

@@ -70,9 +70,7 @@ def _order(answers: Answers) -> tuple[Integers, Integers]:
     return order, ends
 
 
-def _cumulate(
-    weights: Floats, answers: Answers, order: Integers, ends: Integers
-) -> tuple[Floats, Floats]:
+def _cumulate(weights: Floats, answers: Answers, order: Integers, ends: Integers) -> tuple[Floats, Floats]:
     """Images answered, and answered wrongly, at every threshold: [d, t] each, from weights [d, n]."""
     ordered = weights[:, order]
     wrong = (answers.predicted != answers.truth)[order]

@@ -80,15 +80,12 @@ def bin_answers(answers: Answers) -> Bins:
     confidence = answers.scores.max(axis=1)
     right = (answers.predicted == answers.truth).astype(np.float64)
     places = _find_bins(confidence)
-    count = np.bincount(places, minlength=BINS)
-    sums = [np.bincount(places, values, BINS) for values in (confidence, right)]
-    means = [divide(total, count.astype(np.float64)) for total in sums]
-    return Bins(count, means[0], means[1])
+    sums = [np.bincount(places, values, BINS) for values in (np.ones(answers.size), confidence, right)]
+    count, total, hits = (np.asarray(values, np.float64) for values in sums)
+    return Bins(count.astype(np.int64), divide(total, count), divide(hits, count))
 
 
-def measure_calibration(
-    answers: Answers, temperature: float, *, draws: int, seed: int
-) -> list[Finding]:
+def measure_calibration(answers: Answers, temperature: float, *, draws: int, seed: int) -> list[Finding]:
     """Log-likelihood, Brier score and ECE before and after scaling, and the change, all on the same draws.
 
     Args:
@@ -120,7 +117,7 @@ def _list_terms(answers: Answers) -> Floats:
 
 def _measure_sums(sums: Floats) -> dict[str, Floats]:
     count, width = sums[:, 0], 2 + BINS
-    scored = {}
+    scored: dict[str, Floats] = {}
     for state, start in (("before", 1), ("after", 1 + width)):
         terms = sums[:, start : start + width]
         scored |= {

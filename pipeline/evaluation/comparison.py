@@ -115,7 +115,7 @@ def _check_pair(first: pd.DataFrame, second: pd.DataFrame) -> None:
     if protocols[0] != protocols[1] or differ:
         names = [frame["recipe"].iloc[0] for frame in (first, second)]
         raise TableError(
-            f"comparison: {names[0]} under {protocols[0]} and {names[1]} under {protocols[1]} were not tested "
-            f"on the same images, labels and groups ({differ} rows differ), so their difference would be that "
-            "of two test sets; predict both under one protocol and from the same collections"
+            f"comparison: {names[0]} under {protocols[0]} and {names[1]} under {protocols[1]} did not answer "
+            f"the same images, labels and groups ({differ} rows differ), so their difference is that of "
+            "two test sets; predict both under one protocol and from the same collections"
         )

@@ -1,8 +1,8 @@
 """Conformal sets: for each image the labels that cannot be excluded, so that nine sets in ten hold the truth.
 
-Split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Angelopoulos
-and Bates, arXiv 2107.07511, section 1) with the score 1 - p(true class), known as LAC: Sadinle, Lei and
-Wasserman, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels (JASA 2019, arXiv 1609.00451).
+Split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005;
+Angelopoulos and Bates, arXiv 2107.07511, section 1) with the score 1 - p(true class), known as LAC: Sadinle,
+Lei and Wasserman, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels (JASA 2019, arXiv 1609.00451).
 
 LAC and not APS (Romano, Sesia and Candès 2020, arXiv 2006.02544): of all sets with the same coverage LAC's
 are the smallest on average, and they need no random number, so that an image has one set. What LAC lacks is
@@ -35,7 +35,7 @@ def fit_threshold(answers: Answers, *, coverage: float = COVERAGE) -> float:
         coverage: share of sets that are to hold the truth.
 
     Returns:
-        Between 0 and 1; infinity where val has too few images to exclude any label, so that every set is full.
+        Between 0 and 1; infinity where val has too few images to exclude any label: every set is full.
 
     Raises:
         ValueError: the coverage is not between 0 and 1.
@@ -77,7 +77,10 @@ def measure_sets(answers: Answers, threshold: float, *, draws: int, seed: int) -
     shares = sums[:, 0] / sums[:, 4]
     voices = np.column_stack([shares, shares < COVERAGE, np.ones(len(shares))])
     found = resample_sums(np.hstack([sums, voices]), _measure_sums, draws=draws, seed=seed)
-    return [_find(name, drawn, answers) for name, drawn in found.items()]
+    absent = {f"/{label}" for label, present in zip(LABELS, answers.present, strict=True) if not present}
+    return [
+        _find(name, drawn, answers) for name, drawn in found.items() if name[name.find("/") :] not in absent
+    ]
 
 
 def _measure_sums(sums: Floats) -> dict[str, Floats]:

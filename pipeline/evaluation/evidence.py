@@ -24,7 +24,7 @@ VAL = "val"
 
 EVIDENCE = {
     "temperature": "what the logits are divided by; above 1 the model was too sure",
-    "conformal_threshold": "labels of at least 1 minus this probability are in the set; null if every label is",
+    "conformal_threshold": "labels of at least 1 minus this probability are in the set; null where all are",
     "nll_before": "mean negative log-likelihood of the true class, as the model answers",
     "nll_after": "the same after temperature scaling",
     "nll_change": "after minus before",
@@ -113,8 +113,8 @@ def _take_model(validations: pd.DataFrame, model: str, tested: pd.DataFrame) -> 
     shared = set(rows["collection"] + "/" + rows["path"]) & set(tested["collection"] + "/" + tested["path"])
     if shared:
         raise TableError(
-            f"evidence: {len(shared)} files are in val and in test, the first is {min(shared)}; figures fitted "
-            "on test images say nothing. Materialise `predictions` and `validations` of one split again"
+            f"evidence: {len(shared)} files are in val and in test, the first is {min(shared)}; what is "
+            "fitted on test images says nothing. Materialise `predictions` and `validations` of one split again"
         )
     return rows
 

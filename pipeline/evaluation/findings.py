@@ -15,6 +15,8 @@ from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.predictions import Answers, Floats
 from pipeline.labels import LABELS
 
+CODES: dict[str, int] = {label: code for code, label in enumerate(LABELS)}
+
 Measure = Callable[[Floats], dict[str, Floats]]
 """Sums [d, k] of d draws -> name -> one value a draw [d], NaN where undefined."""
 
@@ -66,7 +68,7 @@ def find(
     metric: str, drawn: tuple[float, Floats], answers: Answers, *, subset: str = ALL, label: str = ALL
 ) -> Finding:
     """A value and its draws as a finding; `label` says which images of `answers` it was counted over."""
-    counted = answers.groups if label == ALL else answers.groups[answers.truth == list(LABELS).index(label)]
+    counted = answers.groups if label == ALL else answers.groups[answers.truth == CODES[label]]
     groups = len(np.unique(counted))
     low, high = find_interval(drawn[1], groups)
     return Finding(metric, subset, label, drawn[0], low, high, len(counted), groups)

@@ -28,9 +28,10 @@ def list_misses(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     rows = take_variant(predictions).sort_values(["collection", "path"], ignore_index=True)
     called = read_answers(rows).predicted == LABELS.index("no_tumor")
-    missed = rows.loc[called & rows["label"].isin(TUMOURS).to_numpy(), COLUMNS]
+    missed: pd.DataFrame = rows.loc[called & rows["label"].isin(TUMOURS).to_numpy(), COLUMNS]
     order = ["p_no_tumor", "collection", "path"]
-    return missed.sort_values(order, ascending=[False, True, True], ignore_index=True)
+    ordered: pd.DataFrame = missed.sort_values(order, ascending=[False, True, True], ignore_index=True)
+    return ordered
 
 
 def draw_misses(misses: pd.DataFrame, thumbnails: Thumbnails, *, count: int = SHOWN) -> bytes | None:
@@ -69,4 +70,6 @@ def render_misses(misses: pd.DataFrame, *, count: int = SHOWN) -> str:
         cells = [file, row["label"], *chances, row["group_id"][:12], row["image_id"]]
         lines.append("| " + " | ".join(cells) + " |")
     more = len(misses) - count
-    return "\n".join(lines) + (f"\n\n… and {more:,} more, all in `misses.csv` of the MLflow run" if more > 0 else "")
+    return "\n".join(lines) + (
+        f"\n\n… and {more:,} more, all in `misses.csv` of the MLflow run" if more > 0 else ""
+    )

@@ -1,6 +1,7 @@
 """The same answers, part by part: each collection by itself, and the three tumours without `no_tumor`.
 
-The plane of a slice would be another such part. No collection at hand states it, so no figure is given by plane.
+The plane of a slice would be another such part; no collection at hand states it, so there is no figure by
+plane.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluation.bootstrap import count_confusions, divide
-from pipeline.evaluation.findings import Finding, find, resample_sums
+from pipeline.evaluation.findings import CODES, Finding, find, resample_sums
 from pipeline.evaluation.metrics import ALL, measure_confusion
 from pipeline.evaluation.predictions import Answers, Floats, read_answers
 from pipeline.labels import LABELS, TUMOURS
@@ -49,7 +50,7 @@ def split_answers(rows: pd.DataFrame) -> Iterator[Part]:
 
 
 def drop_no_tumor(scores: Floats) -> Floats:
-    """Probabilities [n, 4] given that there is a tumour: [n, 4], the last 0; equal thirds where none was left."""
+    """Probabilities [n, 4] given that there is a tumour: [n, 4], the last 0; thirds where nothing is left."""
     kept = scores.copy()
     kept[:, LABELS.index("no_tumor")] = 0
     total = kept.sum(axis=1, keepdims=True)
@@ -91,7 +92,7 @@ def _measure_part(subset: str, answers: Answers, draws: int, seed: int) -> Itera
     for name, drawn in found.items():
         metric, _, label = name.partition("/")
         offered = subset != THREE_CLASS or metric not in ("miss_rate", "called_no_tumor")
-        if offered and (label == ALL or answers.present[list(LABELS).index(label)]):
+        if offered and (label == ALL or answers.present[CODES[label]]):
             yield find(metric, drawn, answers, subset=subset, label=label)
 
 
