@@ -2,7 +2,8 @@
 
 Split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005;
 Angelopoulos and Bates, arXiv 2107.07511, section 1) with the score 1 - p(true class), known as LAC: Sadinle,
-Lei and Wasserman, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels (JASA 2019, arXiv 1609.00451).
+Lei and Wasserman, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels (JASA 2019, arXiv
+1609.00451).
 
 LAC and not APS (Romano, Sesia and Candès 2020, arXiv 2006.02544): of all sets with the same coverage LAC's
 are the smallest on average, and they need no random number, so that an image has one set. What LAC lacks is

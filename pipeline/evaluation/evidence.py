@@ -114,7 +114,7 @@ def _take_model(validations: pd.DataFrame, model: str, tested: pd.DataFrame) -> 
     if shared:
         raise TableError(
             f"evidence: {len(shared)} files are in val and in test, the first is {min(shared)}; what is "
-            "fitted on test images says nothing. Materialise `predictions` and `validations` of one split again"
+            "fitted on test images says nothing. Materialise `predictions` and `validations` again"
         )
     return rows
 
