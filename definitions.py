@@ -35,7 +35,7 @@ TRAIN = dg.define_asset_job(
 )
 COMPARE = dg.define_asset_job(
     "compare",
-    dg.AssetSelection.assets("leaderboard", "release"),
+    dg.AssetSelection.assets("leaderboard", "comparisons", "release"),
     description="All recipes beside one another, their optimism, and the one that is released.",
 )
 POOL = dg.define_asset_job(

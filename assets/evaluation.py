@@ -29,11 +29,12 @@ CODE = {
     "leaderboard": code_version("evaluation", "curation/gate.py"),
 }
 DRAWS = 2000
+PAIRED_DRAWS = 10_000
 
 
 def evaluation_assets(grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """All assets of the group, in the order of the flow."""
-    return [predictions_asset(grid), _metrics_asset(grid), evidence_asset(grid), leaderboard]
+    return [predictions_asset(grid), _metrics_asset(grid), evidence_asset(grid), leaderboard, comparisons]
 
 
 def _metrics_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -145,6 +146,31 @@ def leaderboard(
         optimism=dg.MetadataValue.md(told or "no recipe has a score under `patient` yet"),
         figure=picture(png(leaderboard_figure(frame)), "leaderboard"),
     )
+
+
+@table_asset("comparisons", GROUP, CODE["metrics"], ["predictions"])
+def comparisons(
+    context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore
+) -> dg.MaterializeResult[Any]:
+    """Every two recipes that were tested on the same images: difference of macro-F1, drawn in pairs."""
+    from pipeline.evaluation.contests import compare_recipes, tell_contests
+
+    names, digest = find_predictions(lake, raw_store), digest_comparisons(lake, raw_store)
+    if not lake.is_current("comparisons", inputs=digest, code=CODE["metrics"]):
+        frame = compare_recipes((lake.read(name) for name in names), draws=PAIRED_DRAWS)
+        lake.write("comparisons", frame, inputs=digest, code=CODE["metrics"])
+    manifest, frame = lake.manifest("comparisons"), lake.read("comparisons")
+    assert manifest is not None
+    told = {
+        protocol: dg.MetadataValue.md("\n".join(f"- {line}" for line in tell_contests(frame, protocol)))
+        for protocol in sorted(frame["protocol"].unique())
+    }
+    return result_of(manifest, frame, **told)
+
+
+def digest_comparisons(lake: Lake, raw_store: RawStore) -> str:
+    """Digest of what `comparisons` is made from as the lake is now; see `digest_leaderboard`."""
+    return lake.digest_inputs(find_predictions(lake, raw_store), {"draws": PAIRED_DRAWS})
 
 
 def digest_leaderboard(lake: Lake, raw_store: RawStore) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from assets.evaluation import digest_leaderboard
+from assets.evaluation import digest_comparisons, digest_leaderboard
 from assets.pooled import digest_pooled
 from assets.scan import digest_decisions
 from assets.trainings import is_trained, name_models, specify_all
@@ -141,7 +141,11 @@ class Graph:
 
     def _is_outdated(self, key: dg.AssetKey) -> bool:
         """Whether a table over all partitions was made from other predictions than lie in the lake."""
-        digests = {"leaderboard": digest_leaderboard, "pooled": digest_pooled}
+        digests = {
+            "leaderboard": digest_leaderboard,
+            "comparisons": digest_comparisons,
+            "pooled": digest_pooled,
+        }
         name = key.to_user_string()
         if name not in digests:
             return False

@@ -406,6 +406,24 @@ _ALL = (
         Column("gate", "string", "verdict of the gate that the model was trained behind"),
     ),
     _table(
+        "comparisons",
+        "two recipes under one protocol, tested on the same images",
+        ["protocol", "first", "second"],
+        Column("protocol", "string", "how the test set was chosen"),
+        Column(
+            "first", "string", "recipe name; the one with the higher macro-F1, of equals the first by name"
+        ),
+        Column("second", "string", "recipe name"),
+        Column("first_macro_f1", "float64", "mean over its seeds"),
+        Column("second_macro_f1", "float64", "mean over its seeds"),
+        Column("difference", "float64", "macro-F1 of the first minus that of the second"),
+        Column("low", "float64", "2.5th percentile of the paired group bootstrap", True),
+        Column("high", "float64", "97.5th percentile of the paired group bootstrap", True),
+        Column("above", "float64", "share of draws in which the first is better, a tie counting half", True),
+        Column("n", "int64", "test images"),
+        Column("groups", "int64", "test groups"),
+    ),
+    _table(
         "release",
         "one candidate for release",
         ["recipe"],

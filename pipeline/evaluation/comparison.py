@@ -68,7 +68,6 @@ def compare_models(
     values, sampled = _measure_pair(answers, metric, draws, stream)
     difference = sampled[0] - sampled[1]
     low, high = find_interval(difference, answers[0].group_count)
-    better = np.where(np.isnan(difference), np.nan, (np.sign(difference) + 1) / 2)
     return Comparison(
         metric=metric,
         first=values[0],
@@ -76,10 +75,17 @@ def compare_models(
         difference=values[0] - values[1],
         low=low,
         high=high,
-        above=float("nan") if np.isnan(low) else float(np.nanmean(better)),
+        above=share_above(difference, low),
         n=answers[0].size,
         groups=answers[0].group_count,
     )
+
+
+def share_above(difference: Floats, low: float) -> float:
+    """Share of the draws [d] above 0, a tie counting half, undefined ones left out; NaN where `low` is."""
+    if np.isnan(low):
+        return float("nan")
+    return float(((np.sign(difference[~np.isnan(difference)]) + 1) / 2).mean())
 
 
 def _measure_pair(
