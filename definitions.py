@@ -10,6 +10,7 @@ from assets.partitions import grid_key, training_grid
 from assets.pooled import pooled
 from assets.raw import raw_assets
 from assets.release import release
+from assets.robustness import robustness
 from assets.training import model_asset
 from assets.variants import variants
 from pipeline.catalog import load_catalog
@@ -35,7 +36,7 @@ TRAIN = dg.define_asset_job(
 )
 COMPARE = dg.define_asset_job(
     "compare",
-    dg.AssetSelection.assets("leaderboard", "comparisons", "release"),
+    dg.AssetSelection.assets("leaderboard", "comparisons", "robustness", "release"),
     description="All recipes beside one another, their optimism, and the one that is released.",
 )
 POOL = dg.define_asset_job(
@@ -79,6 +80,7 @@ defs = dg.Definitions(
         model_asset(CATALOG, GRID),
         *evaluation_assets(GRID),
         pooled,
+        robustness,
         release,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],

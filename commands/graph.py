@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.evaluation import digest_comparisons, digest_leaderboard
 from assets.pooled import digest_pooled
+from assets.robustness import digest_robustness
 from assets.scan import digest_decisions
 from assets.trainings import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
@@ -144,6 +145,7 @@ class Graph:
         digests = {
             "leaderboard": digest_leaderboard,
             "comparisons": digest_comparisons,
+            "robustness": digest_robustness,
             "pooled": digest_pooled,
         }
         name = key.to_user_string()

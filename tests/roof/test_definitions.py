@@ -42,6 +42,7 @@ def test_the_graph_is_the_one_of_the_design():
         *(f"splits/external/{name}" for name in COLLECTIONS),
         *("variants", "model", "validations", "predictions", "metrics", "evidence", "pooled", "leaderboard"),
         "comparisons",
+        "robustness",
         "release",
     }
 
