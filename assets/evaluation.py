@@ -128,6 +128,7 @@ def leaderboard(
     from pipeline.evaluation.canvas import png
     from pipeline.evaluation.leaderboard import rank_recipes, render_leaderboard_markdown, tell_optimism
     from pipeline.evaluation.optimism import leaderboard_figure
+    from pipeline.evaluation.rankings import tell_rankings
 
     names, digest = find_predictions(lake, raw_store), digest_leaderboard(lake, raw_store)
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
@@ -140,10 +141,12 @@ def leaderboard(
     manifest, frame = lake.manifest("leaderboard"), lake.read("leaderboard")
     assert manifest is not None
     told = "\n".join(f"- {line}" for line in tell_optimism(frame))
+    ranked = "\n".join(f"- {line}" for line in tell_rankings(frame))
     return result_of(
         manifest,
         leaderboard=dg.MetadataValue.md(render_leaderboard_markdown(frame)),
         optimism=dg.MetadataValue.md(told or "no recipe has a score under `patient` yet"),
+        ranking=dg.MetadataValue.md(ranked or "no two recipes have scores under two protocols yet"),
         figure=picture(png(leaderboard_figure(frame)), "leaderboard"),
     )
 

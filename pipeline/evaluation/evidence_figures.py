@@ -87,7 +87,7 @@ def sets_figure(predictions: pd.DataFrame, evidence: pd.DataFrame) -> Figure:
     """
     rows = take_variant(predictions)
     figure = new_figure(
-        f"{_name(rows)}: sets that hold the truth {COVERAGE:.0%} of the time",
+        f"{_name(rows)}: sets that should hold the truth {100 * COVERAGE:.0f} % of the time",
         _count(rows, read_answers(rows)),
         3.3,
     )
