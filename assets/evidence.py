@@ -40,7 +40,8 @@ def evidence_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         """Calibration, abstention, conformal sets, each collection by itself, and the missed tumours.
 
-        Temperature and threshold are fitted on val, everything is measured on test, with intervals.
+        Temperature and threshold are fitted on val, everything is measured on test, with intervals. Shown
+        here is the first seed; each MLflow run has its own figures.
         """
         from pipeline.evaluation.evidence import weigh_evidence
         from pipeline.evaluation.misses import list_misses, render_misses
@@ -55,13 +56,14 @@ def evidence_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         manifest, frame = lake.manifest(table), lake.read(table)
         assert manifest is not None
         clean = predicted[predicted["variant"] == "clean"]
-        figures = draw_evidence(clean, frame, lake)
         specs = specify_all(raw_store.catalog.recipes[name], protocol, lake, raw_store, trainer)
+        answers = [clean[clean["model_id"] == spec.model_id] for spec in specs]
+        figures = [draw_evidence(rows, frame, lake) for rows in answers]
         with tracking.connected() as mlflow:
-            for spec in specs:
-                publish_evidence(mlflow, name, protocol, clean[clean["model_id"] == spec.model_id], figures)
-        misses = list_misses(clean[clean["seed"] == clean["seed"].min()])
-        shown = {title: picture(png, title) for title, png in figures.items()}
+            for rows, drawn in zip(answers, figures, strict=True):
+                publish_evidence(mlflow, name, protocol, rows, drawn)
+        misses = list_misses(answers[0])
+        shown = {title: picture(png, title) for title, png in figures[0].items()}
         told = {"missed tumours": len(misses), "missed": dg.MetadataValue.md(render_misses(misses))}
         return result_of(manifest, **headline(frame), **told, **shown)
 
@@ -76,20 +78,19 @@ def headline(evidence: "pd.DataFrame") -> dict[str, float]:
 
 
 def draw_evidence(clean: "pd.DataFrame", evidence: "pd.DataFrame", lake: Lake) -> dict[str, bytes]:
-    """PNG figures of one recipe under one protocol, by name; the first seed stands for the others."""
+    """PNG figures of one model's clean answers, by name."""
     from pipeline.evaluation import evidence_figures as figures
     from pipeline.evaluation.canvas import png
     from pipeline.evaluation.misses import draw_misses, list_misses
 
-    first = clean[clean["seed"] == clean["seed"].min()]
-    found = evidence[evidence["seed"] == evidence["seed"].min()]
+    found = evidence[evidence["model_id"] == clean["model_id"].iloc[0]]
     drawn = {
-        "reliability": figures.reliability_figure(first, found),
-        "risk_coverage": figures.risk_figure(first, found),
-        "conformal_sets": figures.sets_figure(first, found),
-        "confusion_by_collection": figures.subsets_figure(first),
+        "reliability": figures.reliability_figure(clean, found),
+        "risk_coverage": figures.risk_figure(clean, found),
+        "conformal_sets": figures.sets_figure(clean, found),
+        "confusion_by_collection": figures.subsets_figure(clean),
     }
-    sheet = draw_misses(list_misses(first), thumbnails_of(lake))
+    sheet = draw_misses(list_misses(clean), thumbnails_of(lake))
     return {name: png(figure) for name, figure in drawn.items()} | ({"misses": sheet} if sheet else {})
 
 

@@ -65,9 +65,9 @@ def measure_sets(answers: Answers, threshold: float, *, draws: int, seed: int) -
         seed: of the draws.
 
     Returns:
-        `coverage` and `set_size`, for all images and for each true class; `single_sets` and `empty_sets`,
-        shares of the images; `group_coverage`, the mean over groups of the share of covered images, each
-        group one voice; `groups_short`, the share of groups that are covered less than `COVERAGE`.
+        `coverage` and `set_size`, for all images and for each true class that has one; `single_sets` and
+        `empty_sets`, shares of the images; `group_coverage`, the mean over groups of the share of covered
+        images, each group one voice; `groups_short`, the share of groups covered less than `COVERAGE`.
     """
     sets = make_sets(answers.scores, threshold)
     covered, size = sets[np.arange(answers.size), answers.truth], sets.sum(axis=1)
@@ -78,10 +78,8 @@ def measure_sets(answers: Answers, threshold: float, *, draws: int, seed: int) -
     shares = sums[:, 0] / sums[:, 4]
     voices = np.column_stack([shares, shares < COVERAGE, np.ones(len(shares))])
     found = resample_sums(np.hstack([sums, voices]), _measure_sums, draws=draws, seed=seed)
-    absent = {f"/{label}" for label, present in zip(LABELS, answers.present, strict=True) if not present}
-    return [
-        _find(name, drawn, answers) for name, drawn in found.items() if name[name.find("/") :] not in absent
-    ]
+    findings = [_find(name, drawn, answers) for name, drawn in found.items()]
+    return [one for one in findings if one.n]
 
 
 def _measure_sums(sums: Floats) -> dict[str, Floats]:

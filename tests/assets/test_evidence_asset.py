@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pytest
 
 from assets.evidence import evidence_asset
@@ -51,7 +52,7 @@ def answered(curated):
     return lake, store
 
 
-def materialise(lake: Lake, store, ledger: Ledger):
+def materialise(lake: Lake, store, ledger: Ledger, seeds: int = 0):
     @contextmanager
     def connected():
         yield ledger
@@ -62,7 +63,7 @@ def materialise(lake: Lake, store, ledger: Ledger):
         resources={
             "lake": lake,
             "raw_store": store,
-            "trainer": Trainer(),
+            "trainer": Trainer(seeds=seeds),
             "tracking": dg.ResourceDefinition.hardcoded_resource(SimpleNamespace(connected=connected)),
         },
     )
@@ -90,6 +91,23 @@ def test_table_figures_and_misses_are_stored_shown_and_logged_once(answered):
     written = lake.path(f"evidence/{PLACE}").stat().st_mtime_ns
     assert materialise(lake, store, ledger).success
     assert lake.path(f"evidence/{PLACE}").stat().st_mtime_ns == written
+
+
+def test_each_seed_has_the_figures_of_its_own_answers(answered):
+    lake, store = answered
+    specs = specify_all(store.catalog.recipes[RECIPE], PROTOCOL, lake, store, Trainer(seeds=2))
+    for table in ("validations", "predictions"):
+        first = lake.read(f"{table}/{PLACE}")
+        second = first.assign(model_id=specs[1].model_id, seed=1)
+        second[["p_glioma", "p_meningioma"]] = first[["p_meningioma", "p_glioma"]].to_numpy()
+        lake.write(f"{table}/{PLACE}", pd.concat([first, second]), inputs="i", code="c")
+    logged: list[dict[str, object]] = []
+    ledger = Ledger()
+    ledger.log_files = lambda run_id, files: logged.append(files)
+    materialise(lake, store, ledger, seeds=2)
+    assert len(logged) == 2
+    assert logged[0]["figures/reliability.png"] != logged[1]["figures/reliability.png"]
+    assert logged[0]["misses.csv"] != logged[1]["misses.csv"]
 
 
 def test_other_val_answers_are_weighed_anew(answered):
