@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GROUP = "evaluation"
 CODE = code_version("evaluation")
 DRAWS = 2000
-DEPS = ["predictions", "validations", "thumbnails"]
+DEPS = ["predictions", "validations", "groups", "thumbnails"]
 HEADLINES = (
     *("temperature", "ece_before", "ece_after", "brier_before", "brier_after"),
     *("aurc", "coverage", "group_coverage", "set_size"),
@@ -45,6 +45,7 @@ def evidence_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         """
         from pipeline.evaluation.evidence import weigh_evidence
         from pipeline.evaluation.misses import list_misses, render_misses
+        from pipeline.evaluation.safety import tell_safety
 
         name, protocol = split_grid_key(context)
         place = f"{protocol_path(protocol)}/{name}"
@@ -64,7 +65,8 @@ def evidence_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
                 publish_evidence(mlflow, name, protocol, rows, drawn)
         misses = list_misses(answers[0])
         shown = {title: picture(png, title) for title, png in figures[0].items()}
-        told = {"missed tumours": len(misses), "missed": dg.MetadataValue.md(render_misses(misses))}
+        told: dict[str, Any] = {"safety": tell_safety(protocol, clean, lake.read("groups"))}
+        told |= {"missed tumours": len(misses), "missed": dg.MetadataValue.md(render_misses(misses))}
         return result_of(manifest, **headline(frame), **told, **shown)
 
     return evidence

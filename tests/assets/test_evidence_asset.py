@@ -88,6 +88,8 @@ def test_table_figures_and_misses_are_stored_shown_and_logged_once(answered):
     assert figures <= set(made.metadata)
     assert str(files["misses.csv"]).count("\n") == 1 + missed.sum()
 
+    assert made.metadata["safety"].value.startswith("picture-safe: no known copy of the")
+
     written = lake.path(f"evidence/{PLACE}").stat().st_mtime_ns
     assert materialise(lake, store, ledger).success
     assert lake.path(f"evidence/{PLACE}").stat().st_mtime_ns == written
