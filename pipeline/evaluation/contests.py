@@ -66,7 +66,7 @@ def tell_contests(comparisons: pd.DataFrame, protocol: str) -> Iterator[str]:
             continue
         verdict = "" if row["low"] > 0 else "; other patients may turn it round"
         interval = f"[{row['low']:.3f}, {row['high']:.3f}]"
-        yield f"{said} {interval}, better in {row['above']:.1%} of the draws{verdict}"
+        yield f"{said} {interval}, better in {100 * row['above']:.1f} % of draws{verdict}"
 
 
 def _contest(one: Standing, other: Standing) -> Contest:
