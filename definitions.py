@@ -10,6 +10,7 @@ from assets.partitions import grid_key, training_grid
 from assets.pooled import pooled
 from assets.raw import raw_assets
 from assets.release import release
+from assets.robustness import robustness
 from assets.training import model_asset
 from assets.variants import variants
 from pipeline.catalog import load_catalog
@@ -30,12 +31,12 @@ CURATE = dg.define_asset_job(
 )
 TRAIN = dg.define_asset_job(
     "train",
-    dg.AssetSelection.assets("model", "predictions", "metrics"),
-    description="One recipe under one protocol: train, register, predict the test part, score.",
+    dg.AssetSelection.assets("model", "validations", "predictions", "metrics", "evidence"),
+    description="One recipe under one protocol: train, register, predict val and test, score, weigh.",
 )
 COMPARE = dg.define_asset_job(
     "compare",
-    dg.AssetSelection.assets("leaderboard", "release"),
+    dg.AssetSelection.assets("leaderboard", "comparisons", "robustness", "release"),
     description="All recipes beside one another, their optimism, and the one that is released.",
 )
 POOL = dg.define_asset_job(
@@ -79,6 +80,7 @@ defs = dg.Definitions(
         model_asset(CATALOG, GRID),
         *evaluation_assets(GRID),
         pooled,
+        robustness,
         release,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],

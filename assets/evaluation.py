@@ -1,17 +1,16 @@
-"""Group `evaluation`: predictions of every test image, figures with intervals, and the leaderboard."""
+"""Group `evaluation`: figures with intervals, and the leaderboard."""
 
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.evidence import evidence_asset
 from assets.gate import GATE_INPUTS, inspect
 from assets.materials import code_version, picture, preview, result_of, table_asset
 from assets.partitions import split_grid_key
-from assets.trainings import read_result, specify_all
-from assets.variants import SIZE as VARIANTS_SIZE
-from pipeline.atomic import write_text
+from assets.predictions import predictions_asset
+from assets.trainings import specify_all
 from pipeline.protocols import list_protocols, protocol_path, split_table
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -26,105 +25,16 @@ if TYPE_CHECKING:
 
 GROUP = "evaluation"
 CODE = {
-    "predictions": code_version(
-        "training/prediction.py", "training/inference.py", "training/models.py", "imaging"
-    ),
     "metrics": code_version("evaluation"),
     "leaderboard": code_version("evaluation", "curation/gate.py"),
 }
 DRAWS = 2000
+PAIRED_DRAWS = 10_000
 
 
 def evaluation_assets(grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """All assets of the group, in the order of the flow."""
-    return [_predictions_asset(grid), _metrics_asset(grid), leaderboard]
-
-
-def _predictions_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    deps = ["model", "variants", "groups"]
-
-    @table_asset("predictions", GROUP, CODE["predictions"], deps, partitions_def=grid, pool="gpu")
-    def predictions(
-        context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore, trainer: Trainer
-    ) -> dg.MaterializeResult[Any]:
-        """Probabilities for every test image; under `patient` for its degraded variants too.
-
-        The only place that opens the test part. Under `patient` each opening is a row in the ledger.
-        """
-        import pandas as pd
-
-        name, protocol = split_grid_key(context)
-        recipe = raw_store.catalog.recipes[name]
-        specs = specify_all(recipe, protocol, lake, raw_store, trainer)
-        inputs = [split_table(protocol), "groups", *(["variants"] if protocol == "patient" else [])]
-        digest = lake.digest_inputs(inputs, {"models": [spec.model_id for spec in specs]})
-        table = f"predictions/{protocol_path(protocol)}/{name}"
-        if not lake.is_current(table, inputs=digest, code=CODE["predictions"]):
-            frames = [predict_one(context, spec, lake, raw_store, trainer) for spec in specs]
-            lake.write(table, pd.concat(frames, ignore_index=True), inputs=digest, code=CODE["predictions"])
-        manifest, frame = lake.manifest(table), lake.read(table)
-        assert manifest is not None
-        return result_of(manifest, frame, variants=int(frame["variant"].nunique()))
-
-    return predictions
-
-
-def predict_one(
-    context: dg.AssetExecutionContext,
-    spec: "TrainingSpec",
-    lake: Lake,
-    raw_store: RawStore,
-    trainer: Trainer,
-) -> "pd.DataFrame":
-    """Predict the test part with one seed's model, in a process of its own."""
-    import pyarrow.parquet as pq
-
-    from pipeline.tables import from_arrow
-    from pipeline.training.prediction import PredictionSpec
-
-    work = Path(spec.work)
-    output = work / "predictions.parquet"
-    prediction = PredictionSpec(
-        recipe=spec.recipe,
-        protocol=spec.protocol,
-        seed=spec.seed,
-        model_id=spec.model_id,
-        split=spec.split,
-        groups=str(lake.path("groups")),
-        variants=str(lake.path("variants")) if spec.protocol == "patient" else "",
-        variants_size=VARIANTS_SIZE,
-        folders=spec.folders,
-        cache=spec.cache,
-        work=spec.work,
-        output=str(output),
-        device=read_result(work).device,
-        threads=spec.threads,
-        workers=spec.workers,
-    )
-    write_text(work / "prediction.json", prediction.model_dump_json(indent=2))
-    if spec.protocol == "patient":
-        record_opening(context, spec, raw_store)
-    trainer.run(context, "predict", work / "prediction.json")
-    return from_arrow("predictions", pq.read_table(output))
-
-
-def record_opening(context: dg.AssetExecutionContext, spec: "TrainingSpec", raw_store: RawStore) -> None:
-    """Append to the ledger that the test part of `patient` was opened: when, by which model and run."""
-    import json
-    from datetime import datetime
-
-    ledger = Path(raw_store.home) / "ledger" / "openings.jsonl"
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    row = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model_id": spec.model_id,
-        "recipe": spec.recipe.name,
-        "seed": spec.seed,
-        "why": "evaluation",
-        "dagster_run": context.run.run_id,
-    }
-    with ledger.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    return [predictions_asset(grid), _metrics_asset(grid), evidence_asset(grid), leaderboard, comparisons]
 
 
 def _metrics_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -218,6 +128,7 @@ def leaderboard(
     from pipeline.evaluation.canvas import png
     from pipeline.evaluation.leaderboard import rank_recipes, render_leaderboard_markdown, tell_optimism
     from pipeline.evaluation.optimism import leaderboard_figure
+    from pipeline.evaluation.rankings import tell_rankings
 
     names, digest = find_predictions(lake, raw_store), digest_leaderboard(lake, raw_store)
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
@@ -230,12 +141,39 @@ def leaderboard(
     manifest, frame = lake.manifest("leaderboard"), lake.read("leaderboard")
     assert manifest is not None
     told = "\n".join(f"- {line}" for line in tell_optimism(frame))
+    ranked = "\n".join(f"- {line}" for line in tell_rankings(frame))
     return result_of(
         manifest,
         leaderboard=dg.MetadataValue.md(render_leaderboard_markdown(frame)),
         optimism=dg.MetadataValue.md(told or "no recipe has a score under `patient` yet"),
+        ranking=dg.MetadataValue.md(ranked or "no two recipes have scores under two protocols yet"),
         figure=picture(png(leaderboard_figure(frame)), "leaderboard"),
     )
+
+
+@table_asset("comparisons", GROUP, CODE["metrics"], ["predictions"])
+def comparisons(
+    context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore
+) -> dg.MaterializeResult[Any]:
+    """Every two recipes that were tested on the same images: difference of macro-F1, drawn in pairs."""
+    from pipeline.evaluation.contests import compare_recipes, tell_contests
+
+    names, digest = find_predictions(lake, raw_store), digest_comparisons(lake, raw_store)
+    if not lake.is_current("comparisons", inputs=digest, code=CODE["metrics"]):
+        frame = compare_recipes((lake.read(name) for name in names), draws=PAIRED_DRAWS)
+        lake.write("comparisons", frame, inputs=digest, code=CODE["metrics"])
+    manifest, frame = lake.manifest("comparisons"), lake.read("comparisons")
+    assert manifest is not None
+    told = {
+        protocol: dg.MetadataValue.md("\n".join(f"- {line}" for line in tell_contests(frame, protocol)))
+        for protocol in sorted(frame["protocol"].unique())
+    }
+    return result_of(manifest, frame, **told)
+
+
+def digest_comparisons(lake: Lake, raw_store: RawStore) -> str:
+    """Digest of what `comparisons` is made from as the lake is now; see `digest_leaderboard`."""
+    return lake.digest_inputs(find_predictions(lake, raw_store), {"draws": PAIRED_DRAWS})
 
 
 def digest_leaderboard(lake: Lake, raw_store: RawStore) -> str:

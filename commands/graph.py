@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from assets.evaluation import digest_leaderboard
+from assets.evaluation import digest_comparisons, digest_leaderboard
 from assets.pooled import digest_pooled
+from assets.robustness import digest_robustness
 from assets.scan import digest_decisions
 from assets.trainings import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
@@ -150,7 +151,12 @@ class Graph:
 
     def _is_outdated(self, key: dg.AssetKey) -> bool:
         """Whether a table over all partitions was made from other predictions than lie in the lake."""
-        digests = {"leaderboard": digest_leaderboard, "pooled": digest_pooled}
+        digests = {
+            "leaderboard": digest_leaderboard,
+            "comparisons": digest_comparisons,
+            "robustness": digest_robustness,
+            "pooled": digest_pooled,
+        }
         name = key.to_user_string()
         if name not in digests:
             return False

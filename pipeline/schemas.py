@@ -95,6 +95,16 @@ _FIGURES = (
     Column("groups", "int64", "groups that the bootstrap drew from"),
 )
 _PROBABILITIES = tuple(Column(f"p_{label}", "float64", f"probability of {label}, 0 to 1") for label in LABELS)
+_ANSWER = (
+    *_MODEL,
+    _IMAGE_ID,
+    _COLLECTION,
+    _PATH,
+    Column("variant", "string", "clean, or degradation:severity"),
+    Column("label", "string", "the true label"),
+    Column("group_id", "string", "the unit that the bootstrap draws"),
+    *_PROBABILITIES,
+)
 
 _ALL = (
     _table(
@@ -341,20 +351,33 @@ _ALL = (
         "predictions",
         "one test image under one model",
         ["model_id", "collection", "path", "variant"],
-        *_MODEL,
-        _IMAGE_ID,
-        _COLLECTION,
-        _PATH,
-        Column("variant", "string", "clean, or degradation:severity"),
-        Column("label", "string", "the true label"),
-        Column("group_id", "string", "the unit that the bootstrap draws"),
-        *_PROBABILITIES,
+        *_ANSWER,
+    ),
+    _table(
+        "validations",
+        "one val image under one model, clean: what is fitted is fitted here, and no score is counted",
+        ["model_id", "collection", "path", "variant"],
+        *_ANSWER,
     ),
     _table(
         "metrics",
         "one figure",
         ["model_id", "metric", "class", "variant"],
         *_FIGURES,
+    ),
+    _table(
+        "evidence",
+        "one figure beyond the scores: calibration, abstention, conformal sets, a subset",
+        ["model_id", "metric", "subset", "class"],
+        *_MODEL,
+        Column("metric", "string", "name of the figure, explained in docs/evaluation.md"),
+        Column("subset", "string", "all, val (what was fitted there), three_class or collection:<name>"),
+        Column("class", "string", "true class of the images counted, or `all`"),
+        Column("value", "float64", "the figure; null where it is not defined", True),
+        Column("low", "float64", "2.5th percentile of the group bootstrap", True),
+        Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+        Column("n", "int64", "images counted"),
+        Column("groups", "int64", "groups that these images lie in"),
     ),
     _table(
         "pooled",
@@ -381,6 +404,38 @@ _ALL = (
         Column("n", "int64", "test images"),
         Column("groups", "int64", "test groups"),
         Column("gate", "string", "verdict of the gate that the model was trained behind"),
+    ),
+    _table(
+        "robustness",
+        "one figure of one model on degraded test images",
+        ["model_id", "metric", "degradation", "class"],
+        *_MODEL,
+        Column("metric", "string", "name of the figure, explained in docs/evaluation.md"),
+        Column("degradation", "string", "name in catalog/degradations.yaml; `all` is over all of them"),
+        Column("class", "string", "true class of the images counted, or `all`"),
+        Column("value", "float64", "the figure; null where it is not defined", True),
+        Column("low", "float64", "2.5th percentile of the group bootstrap", True),
+        Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+        Column("n", "int64", "images counted, each at every severity"),
+        Column("groups", "int64", "groups that these images lie in"),
+    ),
+    _table(
+        "comparisons",
+        "two recipes under one protocol, tested on the same images",
+        ["protocol", "first", "second"],
+        Column("protocol", "string", "how the test set was chosen"),
+        Column(
+            "first", "string", "recipe name; the one with the higher macro-F1, of equals the first by name"
+        ),
+        Column("second", "string", "recipe name"),
+        Column("first_macro_f1", "float64", "mean over its seeds"),
+        Column("second_macro_f1", "float64", "mean over its seeds"),
+        Column("difference", "float64", "macro-F1 of the first minus that of the second"),
+        Column("low", "float64", "2.5th percentile of the paired group bootstrap", True),
+        Column("high", "float64", "97.5th percentile of the paired group bootstrap", True),
+        Column("above", "float64", "share of draws in which the first is better, a tie counting half", True),
+        Column("n", "int64", "test images"),
+        Column("groups", "int64", "test groups"),
     ),
     _table(
         "release",

@@ -120,7 +120,8 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
         rows = predict_split(_read_spec(arguments.spec, PredictionSpec))
-        pipes.log.info(f"{rows:,} predictions in {time.monotonic() - start:.1f} s")
+        seconds = time.monotonic() - start
+        pipes.log.info(f"{rows['test']:,} predictions, {rows['val']:,} of val, in {seconds:.1f} s")
     return 0
 
 

@@ -1,4 +1,8 @@
-"""Predicting the test part of a split with a trained model, clean and degraded: the `predictions` table."""
+"""What a trained model says of the images that it was not trained on, in two tables that are never mixed.
+
+`validations` holds the val part, clean: temperatures and thresholds are fitted on it. `predictions` holds the
+test part, clean and degraded: scores are counted on it, and on nothing else.
+"""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -17,7 +21,7 @@ from pipeline.errors import TrainingError
 from pipeline.imaging.cache import ImageCache, open_cache
 from pipeline.imaging.decode import resize_grey
 from pipeline.imaging.variants import render_variants
-from pipeline.labels import LABELS
+from pipeline.labels import LABELS, Split
 from pipeline.recipe import Recipe, Strict
 from pipeline.tables import from_arrow, to_arrow
 from pipeline.training.inference import load_model, predict
@@ -41,50 +45,60 @@ class PredictionSpec(Strict):
     folders: dict[str, str] = Field(description="collection -> its raw folder")
     cache: str = Field(description="folder of the decoded images")
     work: str = Field(description="folder of the training, which holds best.safetensors")
-    output: str = Field(description="path of the Parquet file that is written, last and whole")
+    validations: str = Field(description="path of the Parquet file of the val part, written whole")
+    output: str = Field(description="path of the Parquet file of the test part, written last and whole")
     device: str = Field("cpu", description="cpu, cuda, …, as the training chose")
     threads: int = Field(1, ge=1, description="CPU threads; another number gives other last bits")
     workers: int = Field(1, ge=1, description="threads that decode images; changes no result")
 
 
-def predict_split(spec: PredictionSpec) -> int:
-    """Predict every test row that the recipe uses, and its variants; returns the number of rows.
+def predict_split(spec: PredictionSpec) -> dict[str, int]:
+    """Predict every val and test row that the recipe uses, and the variants of the test rows.
 
-    Deterministic for one machine, number of threads and torch. Writes `spec.output` whole or not at all.
+    Deterministic for one machine, number of threads and torch. Each file is written whole or not at all, that
+    of the test part last.
+
+    Returns:
+        Rows written for `val` and for `test`.
 
     Raises:
-        TrainingError: the recipe's collections have no test row under this protocol.
+        TrainingError: the recipe's collections have no val or no test row under this protocol.
         CheckpointError: there are no weights in `spec.work`.
     """
     torch.set_num_threads(spec.threads)
-    rows = select_test_rows(spec)
+    test, val = select_part(spec, "test"), select_part(spec, "val")
     model = load_model(spec.work, spec.recipe).to(spec.device)
-    frames = [_predict_clean(spec, model, rows)]
+    validations = _write("validations", [_predict_clean(spec, model, val)], spec.validations)
+    frames = [_predict_clean(spec, model, test)]
     if spec.variants:
-        frames += _predict_variants(spec, model, rows)
-    table = to_arrow("predictions", pd.concat(frames, ignore_index=True))
-    with replacing_file(Path(spec.output)) as temporary:
-        pq.write_table(table, temporary)
-    return int(table.num_rows)
+        frames += _predict_variants(spec, model, test)
+    return {"val": validations, "test": _write("predictions", frames, spec.output)}
 
 
-def select_test_rows(spec: PredictionSpec) -> pd.DataFrame:
-    """The test rows of the split that the recipe uses (see `select_used`), each with its group.
+def select_part(spec: PredictionSpec, part: Split) -> pd.DataFrame:
+    """The rows of a part of the split that the recipe uses (see `select_used`), each with its group.
 
     Raises:
         TrainingError: there is none.
     """
     rows = from_arrow("splits", pq.read_table(spec.split))
     wanted = spec.recipe.data.collections or tuple(sorted(rows["collection"].unique()))
-    rows = select_used(rows, spec.recipe.data, ("test",), protocol=spec.protocol)
+    rows = select_used(rows, spec.recipe.data, (part,), protocol=spec.protocol)
     if rows.empty:
         raise TrainingError(
-            f"recipe {spec.recipe.name!r} under {spec.protocol!r} has no test image in {', '.join(wanted)}; "
-            "name other collections in data.collections, or bring them in"
+            f"recipe {spec.recipe.name!r} under {spec.protocol!r} has no {part} image in "
+            f"{', '.join(wanted)}; name other collections in data.collections, or bring them in"
         )
     groups = from_arrow("groups", pq.read_table(spec.groups))[["image_id", "group_id"]]
     joined = rows.merge(groups, on="image_id", how="left", validate="many_to_one")
     return joined.sort_values(["collection", "path"], ignore_index=True)
+
+
+def _write(table: str, frames: Sequence[pd.DataFrame], path: str) -> int:
+    arrow = to_arrow(table, pd.concat(frames, ignore_index=True))
+    with replacing_file(Path(path)) as temporary:
+        pq.write_table(arrow, temporary)
+    return int(arrow.num_rows)
 
 
 def _predict_clean(spec: PredictionSpec, model: torch.nn.Module, rows: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.evaluation import digest_leaderboard, find_predictions, predict_one, record_opening
+from assets.evaluation import digest_leaderboard, find_predictions
+from assets.predictions import predict_one, record_opening
 from assets.release import list_candidates
 from assets.training import describe_params, describe_run
 from assets.trainings import (

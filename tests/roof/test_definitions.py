@@ -40,7 +40,10 @@ def test_the_graph_is_the_one_of_the_design():
         *("splits/published", "splits/stratified", "splits/patient"),
         *(f"splits/fold/{number}" for number in range(1, 6)),
         *(f"splits/external/{name}" for name in COLLECTIONS),
-        *("variants", "model", "predictions", "metrics", "pooled", "leaderboard", "release"),
+        *("variants", "model", "validations", "predictions", "metrics", "evidence", "pooled", "leaderboard"),
+        "comparisons",
+        "robustness",
+        "release",
     }
 
 

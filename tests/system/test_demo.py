@@ -61,6 +61,36 @@ def test_predictions_cover_the_test_part_and_its_variants(lake):
     assert set(lake.read("predictions/published/tiny")["variant"]) == {"clean"}
 
 
+def test_val_answers_lie_apart_and_cover_the_val_part(lake):
+    for protocol in PROTOCOLS:
+        split = lake.read(f"splits/{protocol}")
+        wanted = split[(split["split"] == "val") & (split["collection"] == "masoudnickparvar")]
+        val = keep_one_copy(wanted) if protocol == "patient" else wanted
+        found = lake.read(f"validations/{protocol}/tiny")
+        assert set(found["path"]) == set(val["path"])
+        assert not set(found["path"]) & set(lake.read(f"predictions/{protocol}/tiny")["path"])
+
+
+def test_every_training_has_its_evidence_as_table_figures_and_files(demo, lake):
+    figures = {"reliability", "risk_coverage", "conformal_sets", "confusion_by_collection"}
+    logged = [path.name for path in (demo[1] / "mlflow" / "artifacts").rglob("figures/*.png")]
+    for name in figures:
+        assert logged.count(f"{name}.png") == len(PROTOCOLS)
+    for protocol in PROTOCOLS:
+        evidence, predicted = (lake.read(f"{table}/{protocol}/tiny") for table in ("evidence", "predictions"))
+        clean = predicted[predicted["variant"] == "clean"]
+        counted = evidence[(evidence["metric"] == "coverage") & (evidence["class"] == "all")]
+        assert counted["n"].item() == len(clean)
+    assert len(list((demo[1] / "mlflow" / "artifacts").rglob("misses.csv"))) == len(PROTOCOLS)
+
+
+def test_robustness_is_measured_where_degraded_images_are(lake):
+    found = lake.read("robustness")
+    assert set(found["protocol"]) == {"patient"}
+    assert set(found["degradation"]) == {"all", *lake.read("variants")["degradation"]}
+    assert lake.read("comparisons").empty
+
+
 def test_the_leaderboard_has_a_row_for_each_protocol(lake):
     board = lake.read("leaderboard").set_index("protocol")
     assert set(board.index) == set(PROTOCOLS)

@@ -25,9 +25,9 @@ RECIPE = make_recipe()
 
 @pytest.fixture
 def spec(toy, tmp_path) -> PredictionSpec:
-    """Val rows of the toy stand in as test rows; weights are the untrained ones."""
+    """Val rows of the toy stand in as test rows, train rows as val; weights are the untrained ones."""
     rows = from_arrow("splits", pq.read_table(toy / "split.parquet"))
-    rows = rows.assign(split=rows["split"].replace("val", "test"))
+    rows = rows.assign(split=rows["split"].map({"val": "test", "train": "val"}))
     pq.write_table(to_arrow("splits", rows), tmp_path / "split.parquet")
     groups = rows[["image_id"]].assign(group_id=rows["image_id"], safety="image")
     pq.write_table(to_arrow("groups", groups), tmp_path / "groups.parquet")
@@ -43,6 +43,7 @@ def spec(toy, tmp_path) -> PredictionSpec:
         folders={"toy": str(toy / "raw")},
         cache=str(tmp_path / "cache"),
         work=str(tmp_path / "work"),
+        validations=str(tmp_path / "val.parquet"),
         output=str(tmp_path / "out.parquet"),
     )
 
@@ -73,18 +74,46 @@ def write_variants(path: Path, image_ids: list[str]) -> None:
 
 
 def test_every_test_row_once_with_probabilities_that_sum_to_one(spec):
-    assert predict_split(spec) == 16
+    assert predict_split(spec)["test"] == 16
     found = read(spec)
     assert set(found["variant"]) == {"clean"}
     assert np.allclose(found[[f"p_{label}" for label in LABELS]].sum(axis=1), 1)
     assert found["group_id"].equals(found["image_id"])
 
 
+def test_the_val_part_has_a_table_of_its_own_and_shares_no_row_with_the_test_part(spec):
+    split = from_arrow("splits", pq.read_table(spec.split))
+    written = predict_split(spec)
+    val, test = from_arrow("validations", pq.read_table(spec.validations)), read(spec)
+    assert set(val["path"]) == set(split.loc[split["split"] == "val", "path"])
+    assert set(test["path"]) == set(split.loc[split["split"] == "test", "path"])
+    assert written == {"val": len(val), "test": len(test)}
+    assert set(val["variant"]) == {"clean"}
+
+
+def test_no_val_row_is_an_error_before_anything_is_written(spec):
+    split = from_arrow("splits", pq.read_table(spec.split))
+    pq.write_table(to_arrow("splits", split[split["split"] == "test"]), spec.split)
+    with pytest.raises(TrainingError, match="has no val image in toy; name other collections"):
+        predict_split(spec)
+    assert not Path(spec.validations).exists()
+
+
+def test_a_failure_in_the_test_part_leaves_its_old_table_and_a_whole_val_table(spec, tmp_path):
+    predict_split(spec)
+    before = Path(spec.output).read_bytes()
+    (tmp_path / "variants.parquet").write_bytes(b"broken")
+    with pytest.raises(Exception, match=r"[Pp]arquet"):
+        predict_split(spec.model_copy(update={"variants": str(tmp_path / "variants.parquet")}))
+    assert Path(spec.output).read_bytes() == before
+    assert pq.read_table(spec.validations).num_rows > 0
+
+
 def test_the_same_bytes_each_time(spec):
     predict_split(spec)
-    first = Path(spec.output).read_bytes()
+    first = [Path(name).read_bytes() for name in (spec.validations, spec.output)]
     predict_split(spec)
-    assert Path(spec.output).read_bytes() == first
+    assert [Path(name).read_bytes() for name in (spec.validations, spec.output)] == first
 
 
 def test_variants_of_test_rows_are_predicted_and_others_left_aside(spec, tmp_path):
@@ -92,7 +121,7 @@ def test_variants_of_test_rows_are_predicted_and_others_left_aside(spec, tmp_pat
     known = list(read(spec)["image_id"][:3])
     write_variants(tmp_path / "variants.parquet", [*known, "of another recipe"])
     again = spec.model_copy(update={"variants": str(tmp_path / "variants.parquet")})
-    assert predict_split(again) == 16 + 3 * 2
+    assert predict_split(again)["test"] == 16 + 3 * 2
     found = read(again)
     assert set(found["variant"]) == {"clean", "blur:1", "blur:2"}
     assert set(found.loc[found["variant"] != "clean", "image_id"]) == set(known)
@@ -109,7 +138,7 @@ def test_variants_without_pictures_are_made_from_their_seeds_and_predicted_alike
         assert frame["image"].notna().all() == stored
         pq.write_table(to_arrow("variants", frame), tmp_path / "variants.parquet")
         changes = {"variants": str(tmp_path / "variants.parquet"), "variants_size": 48}
-        assert predict_split(spec.model_copy(update=changes)) == 16 * (1 + 5 * len(catalog))
+        assert predict_split(spec.model_copy(update=changes))["test"] == 16 * (1 + 5 * len(catalog))
         found[stored] = read(spec)
     assert found[True].equals(found[False])
 
@@ -121,11 +150,11 @@ def test_one_copy_of_each_picture_is_tested_unless_the_recipe_takes_all(spec, tm
         copy_rank=pd.array([index % 2 for index in range(len(rows))], "Int64"),
     )
     pq.write_table(to_arrow("splits", pairs), tmp_path / "split.parquet")
-    assert predict_split(spec) == 8
+    assert predict_split(spec)["test"] == 8
     first = pairs[(pairs["split"] == "test") & (pairs["copy_rank"] == 0)]
     assert set(read(spec)["image_id"]) == set(first["image_id"])
     everything = make_recipe(data={"copies": "all"})
-    assert predict_split(spec.model_copy(update={"recipe": everything})) == 16
+    assert predict_split(spec.model_copy(update={"recipe": everything}))["test"] == 16
 
 
 def test_no_test_row_is_an_error_that_names_the_collections(spec):
