@@ -194,7 +194,12 @@ def test_names_and_descriptions_say_the_protocol(protocol: str, name: str, words
 def test_the_signature_is_text_in_and_four_probabilities_out(connection: Connection):
     signature = sign_model(make_card())
     assert signature.inputs.input_names() == ["image"]
-    assert signature.outputs.input_names() == ["label", *(f"p_{label}" for label in LABELS), "error"]
+    assert signature.outputs.input_names() == [
+        "label",
+        *(f"p_{label}" for label in LABELS),
+        "model_id",
+        "error",
+    ]
 
 
 def copy_home(source: Path, target: Path) -> None:

@@ -77,10 +77,18 @@ def make_package(folder: Path, **card: str) -> ModelCard:
     return write_package(folder / "package", folder / "work", make_recipe(), make_card(**card))
 
 
+def draw_head(label: str) -> np.ndarray:
+    """A round head on black, uint8 [100, 120], whose brightest level in each quarter is a label's shade."""
+    down, across = np.mgrid[-1:1:100j, -1:1:120j]
+    radius = np.hypot(down, across)
+    return (
+        np.where(radius < 0.8, SHADES[label] * (1 - 0.4 * np.abs(radius - 0.4)), 0).round().astype(np.uint8)
+    )
+
+
 def draw_shade(label: str, kind: str = ".jpg") -> bytes:
-    """An encoded image, 50 × 40, of a label's shade."""
-    pixels = np.full((40, 50), SHADES[label], np.uint8)
-    return cv2.imencode(kind, pixels)[1].tobytes()
+    """An encoded image of a label's shade."""
+    return cv2.imencode(kind, draw_head(label))[1].tobytes()
 
 
 def encode(data: bytes) -> str:

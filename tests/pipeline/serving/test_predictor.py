@@ -1,6 +1,7 @@
 """The predictor: right for what it can read, a reason for what it cannot, the same from every thread."""
 
 import json
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from shades import SHADES, draw_shade, encode, make_card, make_package, make_rec
 
 from pipeline.errors import ServingError
 from pipeline.labels import LABELS
+from pipeline.serving import inputs
 from pipeline.serving import predictor as predictors
 from pipeline.serving.package import write_package
 from pipeline.serving.predictor import Predictor, check_package, draw_example
 
-COLUMNS = ["label", *(f"p_{label}" for label in LABELS), "error"]
+COLUMNS = ["label", *(f"p_{label}" for label in LABELS), "model_id", "error"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_every_label_is_found(predictor: Predictor, kind: str):
         draw_shade("pituitary"),
         encode(draw_shade("pituitary")),
         "data:image/jpeg;base64," + encode(draw_shade("pituitary")),
-        "\n".join(encode(draw_shade("pituitary"))[start : start + 76] for start in range(0, 2000, 76)),
+        "\n".join(textwrap.wrap(encode(draw_shade("pituitary")), 76)),
     ],
     ids=["bytes", "base64", "data address", "wrapped base64"],
 )
@@ -75,7 +77,7 @@ def test_a_bad_image_gets_its_reason_and_spoils_no_other(predictor: Predictor, i
 
 
 def test_too_many_bytes_are_not_decoded(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(predictors, "MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr(inputs, "MAX_IMAGE_BYTES", 1000)
     for image in (b"\0" * 1001, encode(b"\0" * 1001), "A" * 9000):
         assert predictor.predict([image])["error"][0].startswith("too_large")
 
