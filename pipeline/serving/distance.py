@@ -68,8 +68,8 @@ class Ruler:
     """Measures features against a reference; holds it in single precision."""
 
     def __init__(self, reference: Reference) -> None:
-        self._rows = reference.features.astype(np.float32)
-        self._squares = (self._rows**2).sum(axis=1)
+        self._rows = torch.from_numpy(reference.features.astype(np.float32))
+        self._squares = self._rows.square().sum(dim=1)
         self._mean, self._scale = reference.mean, reference.scale
         self.neighbours = min(NEIGHBOURS, len(self._rows))
 
@@ -82,10 +82,11 @@ class Ruler:
         Returns:
             float64 [n], rounded to 6 decimals.
         """
-        rows = (features - self._mean) / self._scale
-        squares = (rows**2).sum(axis=1)[:, None] + self._squares - 2 * rows @ self._rows.T
-        nearest = np.partition(squares, self.neighbours - 1, axis=1)[:, self.neighbours - 1]
-        squared = np.maximum(0, nearest.astype(np.float64)) / rows.shape[1]
+        rows = torch.from_numpy((features - self._mean) / self._scale)
+        # Torch's product, whose threads are those of the network: NumPy's own would contend with them.
+        squares = rows.square().sum(dim=1, keepdim=True) + self._squares - 2 * rows @ self._rows.T
+        nearest = torch.kthvalue(squares, self.neighbours, dim=1).values.double().numpy()
+        squared = np.maximum(0, nearest) / rows.shape[1]
         return np.asarray(np.sqrt(squared).round(6), np.float64)
 
 
@@ -125,7 +126,8 @@ class Eye:
         def keep(_layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
             parts = getattr(self._seen, "parts", None)
             if parts is not None:  # somebody else may run the network, too
-                parts += [output.mean((2, 3)), output.std((2, 3), correction=0)]
+                mean, square = output.mean((2, 3)), output.square().mean((2, 3))
+                parts += [mean, (square - mean.square()).clamp_min(0).sqrt()]  # a fifth of the time of `std`
 
         return keep
 
