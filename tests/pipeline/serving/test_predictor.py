@@ -154,7 +154,7 @@ def test_classify_refuses_nothing_and_tells_the_distance(shades: Path, wary: Pat
     pixels = np.zeros((3, SIZE, SIZE), np.uint8)
     probabilities, distances = Predictor.open(wary).classify(pixels)
     assert probabilities.shape == (3, 4)
-    assert distances is not None and (distances > 0.1).all()
+    assert distances is not None and distances.shape == (3,) and (distances > 0.05).all()
     assert Predictor.open(shades / "package").classify(pixels)[1] is None
 
 
