@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check ui curate train folds controls export doctor trust clean
+.PHONY: help install demo test quick check ui curate train folds controls export onnx doctor trust clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-edge: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edge]'
 	@touch $@
 
 install: $(VENV)/.installed  ## create .venv and install, without running anything
@@ -57,6 +61,9 @@ controls: $(VENV)/.installed  ## plant faults in curated phantoms, one at a time
 
 export: $(VENV)/.installed  ## a bundle that may leave: make export TARGET=falx.zip
 	@$(FALX) export --target "$(TARGET)"
+
+onnx: $(VENV)/.installed-edge  ## a trained model as one ONNX file: make onnx RECIPE=slim64 PROTOCOL=patient
+	@$(FALX) onnx --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
 
 doctor: $(VENV)/.installed  ## settings, devices, disk, credentials, versions: each with its fix
 	@$(FALX) doctor

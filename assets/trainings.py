@@ -132,6 +132,11 @@ def is_trained(spec: TrainingSpec) -> bool:
     return (Path(spec.work) / "result.json").is_file()
 
 
+def has_reference(spec: TrainingSpec) -> bool:
+    """Whether the training has left the features that its packaged model tells far images by."""
+    return (Path(spec.work) / "reference.safetensors").is_file()
+
+
 def read_result(work: Path) -> TrainingResult:
     """What came of the training whose folder is `work`.
 

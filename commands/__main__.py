@@ -47,6 +47,9 @@ def _build_parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--pixels", nargs="*", help="collections whose pixels go along; default: all that may"
     )
+    onnx = add("onnx", _onnx, "a trained model as one ONNX file with its card; needs the extra `edge`")
+    onnx.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    onnx.add_argument("--protocol", required=True, help=f"how its test set was chosen: {protocols}")
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
     trust = add("trust", _trust, "accept the present bytes of a raw collection as the ones to verify")
@@ -88,6 +91,12 @@ def _export(parsed: argparse.Namespace) -> int:
     from commands.export import run_export
 
     return run_export(parsed.target, parsed.pixels)
+
+
+def _onnx(parsed: argparse.Namespace) -> int:
+    from commands.onnx import run_onnx
+
+    return run_onnx(parsed.recipe, parsed.protocol)
 
 
 def _ui(_parsed: argparse.Namespace) -> int:

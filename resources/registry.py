@@ -187,11 +187,12 @@ def save_model(path: Path, package: Path, card: "ModelCard", model_id: str, run_
     Raises:
         ServingError: the package breaks its contract, or refuses the example.
     """
-    from pipeline.serving.package import CARD, RECIPE, WEIGHTS
+    from pipeline.serving.package import CARD, RECIPE, REFERENCE, WEIGHTS
     from pipeline.serving.predictor import check_package
 
     example = check_package(package)
     files = {"weights": WEIGHTS, "card": CARD, "recipe": RECIPE}
+    files |= {"reference": REFERENCE} if card.distance is not None else {}
     with muted():
         import mlflow.pyfunc
         import pandas as pd
@@ -214,13 +215,15 @@ def save_model(path: Path, package: Path, card: "ModelCard", model_id: str, run_
 
 
 def sign_model(card: "ModelCard") -> Any:
-    """The signature: `image`, a file as base64 text, to `label`, `p_<class>` and `error`."""
+    """The signature: `image`, a file as base64 text, to the columns of `pipeline.serving.answers`."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    columns: list[Any] = [ColSpec(DataType.string, "label", required=False)]
-    columns += [ColSpec(DataType.double, f"p_{name}", required=False) for name in card.classes]
-    columns += [ColSpec(DataType.string, "error", required=False)]
+    from pipeline.serving.answers import list_columns
+
+    columns: list[Any] = [
+        ColSpec(DataType[kind], name, required=False) for name, kind in list_columns(card).items()
+    ]
     return ModelSignature(inputs=Schema([ColSpec(DataType.string, "image")]), outputs=Schema(columns))
 
 

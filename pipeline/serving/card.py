@@ -38,11 +38,34 @@ INTENDED_USE = (
 )
 LIMITS = (
     "One grey slice at a time, without sequence, orientation or clinical context.",
-    "Every image gets one of four labels; an image that is no brain MRI gets one too.",
+    "What is plainly no brain MR slice, or far from the training images, is refused; all else gets one of "
+    "four labels, whatever it shows.",
     "Probabilities follow the training collections' class shares, not those of any clinic.",
     "Not validated on patients outside the public collections that it was trained on.",
 )
 DISCLAIMER = "Research software, not a medical device. Not for diagnosis, treatment or triage."
+
+
+class Conformal(Strict):
+    """How prediction sets are cut (Sadinle et al. 2019, arXiv 1609.00451); a set may be empty."""
+
+    coverage: float = Field(gt=0, lt=1, description="share of images whose label is in the set, at least")
+    threshold: float = Field(
+        ge=0,
+        le=1,
+        description="least probability of a class in the set: 1 - quantile of 1 - p(label)",
+    )
+
+
+class Distance(Strict):
+    """How far from the training images is too far; see `pipeline.serving.distance`."""
+
+    neighbours: int = Field(ge=1, description="which nearest training image the distance is measured to")
+    threshold: float = Field(ge=0, description="images at a greater distance are refused")
+    quantile: float = Field(gt=0, lt=1, description="share of val images that the threshold lets through")
+    train_images: int = Field(ge=1, description="training images in the reference")
+    val_images: int = Field(ge=1, description="val images that the threshold was taken from")
+    digest: str = Field(description="SHA-256 of the reference file")
 
 
 class ModelCard(Strict):
@@ -63,6 +86,14 @@ class ModelCard(Strict):
     normalise: str = Field(description="scale of the network's input: unit, half or backbone")
     weights_digest: str = Field("", description="SHA-256 of the weights file; set when it is packaged")
     val: dict[str, float] = Field({}, description="figures on val at the best epoch")
+    temperature: float | None = Field(
+        None, gt=0, description="what logits are divided by before the softmax; none = not calibrated"
+    )
+    conformal: Conformal | None = Field(None, description="how prediction sets are cut; none = no sets")
+    distance: Distance | None = Field(
+        None,
+        description="which images are too far from the training images; none = none is refused for it",
+    )
     versions: dict[str, str] = Field(description="package -> version that trained and packaged the model")
     intended_use: str = INTENDED_USE
     limits: tuple[str, ...] = LIMITS

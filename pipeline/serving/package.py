@@ -1,4 +1,4 @@
-"""The package of a trained model: a folder with its weights, its card and its recipe, and nothing pickled."""
+"""The package of a trained model: weights, card, recipe and reference in a folder, and nothing pickled."""
 
 import shutil
 from pathlib import Path
@@ -10,19 +10,23 @@ from pipeline.digests import digest_file
 from pipeline.errors import ServingError
 from pipeline.recipe import Recipe
 from pipeline.serving.card import ModelCard, check_card, read_card
+from pipeline.serving.distance import REFERENCE, describe_reference
 
 WEIGHTS = "best.safetensors"
 CARD = "card.json"
 RECIPE = "recipe.json"
 
+__all__ = ["CARD", "RECIPE", "REFERENCE", "WEIGHTS", "read_package", "write_package"]
+
 
 def write_package(folder: Path, work: Path, recipe: Recipe, card: ModelCard) -> ModelCard:
     """Put weights, recipe and card of the training in `work` into `folder`; the card is written last.
 
-    A package is a function of its arguments: a second call writes the same bytes.
+    A package is a function of its arguments: a second call writes the same bytes. Where the training left a
+    reference of its images, the package refuses what is far from them; the card says so either way.
 
     Returns:
-        The card as written, with the digest of the weights.
+        The card as written, with the digests of the files.
 
     Raises:
         ServingError: there are no weights, or card and recipe do not belong together.
@@ -34,14 +38,22 @@ def write_package(folder: Path, work: Path, recipe: Recipe, card: ModelCard) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     shutil.copyfile(weights, folder / WEIGHTS)
-    written = card.model_copy(update={"weights_digest": digest_file(folder / WEIGHTS)})
+    (folder / REFERENCE).unlink(missing_ok=True)
+    distance = None
+    if (work / REFERENCE).is_file():
+        shutil.copyfile(work / REFERENCE, folder / REFERENCE)
+        distance = describe_reference(folder / REFERENCE)
+    digest = digest_file(folder / WEIGHTS)
+    written = card.model_copy(update={"weights_digest": digest, "distance": distance})
     write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
     write_text(folder / CARD, written.model_dump_json(indent=2) + "\n")
     return written
 
 
-def read_package(weights: Path, card: Path, recipe: Path) -> tuple[ModelCard, Recipe]:
-    """Card and recipe of a package, checked against each other, this code and the weights' bytes.
+def read_package(
+    weights: Path, card: Path, recipe: Path, reference: Path | None = None
+) -> tuple[ModelCard, Recipe]:
+    """Card and recipe of a package, checked against each other, this code and the bytes of the other files.
 
     Raises:
         ServingError: a file is missing or broken, or one of them belongs to another model.
@@ -52,9 +64,15 @@ def read_package(weights: Path, card: Path, recipe: Path) -> tuple[ModelCard, Re
     except (OSError, ValidationError) as error:
         raise ServingError(f"{recipe} is no recipe that this code can read: {error}") from error
     check_card(found, spec)
-    if not weights.is_file() or digest_file(weights) != found.weights_digest:
-        raise ServingError(
-            f"{weights} does not hold the weights that the card of model {found.model_id} names "
-            f"(SHA-256 {found.weights_digest[:12]}…). Package the training again."
-        )
+    _check_bytes(weights, "weights", found.weights_digest, found)
+    if found.distance is not None:
+        _check_bytes(reference, "reference", found.distance.digest, found)
     return found, spec
+
+
+def _check_bytes(path: Path | None, what: str, digest: str, card: ModelCard) -> None:
+    if path is None or not path.is_file() or digest_file(path) != digest:
+        raise ServingError(
+            f"{path or 'no file'} does not hold the {what} that the card of model {card.model_id} names "
+            f"(SHA-256 {digest[:12]}…). Package the training again."
+        )

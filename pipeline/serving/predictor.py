@@ -1,10 +1,8 @@
 """From encoded images to labels and probabilities, one row an image; a bad image spoils no other's answer."""
 
 import base64
-import binascii
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,88 +10,111 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from numpy.typing import NDArray
 
 from pipeline.errors import DecodeError, ServingError, WeightsError
-from pipeline.imaging.decode import decode_image, resize_grey
 from pipeline.recipe import Recipe
-from pipeline.serving.card import ModelCard
-from pipeline.serving.package import CARD, RECIPE, WEIGHTS, read_package
-from pipeline.training.inference import predict
-from pipeline.training.models import build_model
+from pipeline.serving.answers import Answer, tabulate_answers, weigh_logits
+from pipeline.serving.card import Distance, ModelCard
+from pipeline.serving.distance import Eye, Ruler, load_reference
+from pipeline.serving.inputs import open_slice
+from pipeline.serving.package import CARD, RECIPE, REFERENCE, WEIGHTS, read_package
+from pipeline.training.models import Network, build_model
 from pipeline.training.weights import load_file_into
 
-MAX_IMAGE_BYTES = 32 << 20
 BATCH = 64  # images decoded and answered at a time, so that memory does not grow with the request
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One row: probabilities in the card's order, or the reason why there are none."""
-
-    probabilities: tuple[float, ...] | None
-    error: str | None
 
 
 class Predictor:
     """A loaded model with its card; safe to use from several threads, since nothing in it changes.
 
+    Args:
+        weights, card, recipe: files of the package.
+        reference: features of training images; needed where the card has a `distance`.
+
     Raises:
         ServingError: the package breaks its own contract; see `read_package`.
     """
 
-    def __init__(self, weights: Path, card: Path, recipe: Path) -> None:
+    def __init__(self, weights: Path, card: Path, recipe: Path, reference: Path | None = None) -> None:
         self.card: ModelCard
         self.recipe: Recipe
-        self.card, self.recipe = read_package(weights, card, recipe)
+        self.card, self.recipe = read_package(weights, card, recipe, reference)
         self.model = _load_weights(weights, self.recipe, self.card)
+        self._eye = Eye(self.model, self.recipe)
+        self._ruler: Ruler | None = None
+        if self.card.distance is not None and reference is not None:
+            self._ruler = Ruler(load_reference(reference))
 
     @classmethod
     def open(cls, folder: Path) -> "Predictor":
         """Load the package in `folder`."""
-        return cls(folder / WEIGHTS, folder / CARD, folder / RECIPE)
+        return cls(folder / WEIGHTS, folder / CARD, folder / RECIPE, folder / REFERENCE)
 
     def predict(self, images: Sequence[Any]) -> pd.DataFrame:
-        """Label and probabilities of each image, in the order given.
+        """Label and probabilities of each image, in the order given; what is no brain MR slice is refused.
 
         Args:
             images: encoded files, as bytes or as base64 text (a `data:` prefix is allowed).
 
         Returns:
-            Columns label, p_<class>, error. A row has either an error or the rest; what it lacks is None,
-            which JSON can say. Deterministic for a fixed number of torch threads.
+            Columns label, p_<class>, in_set_<class> where the card has sets, model_id, error. A row has
+            either an error or the rest; what it lacks is None, which JSON can say. Deterministic for a fixed
+            number of torch threads.
         """
         answers: list[Answer] = []
         for start in range(0, len(images), BATCH):
             answers += self._answer(images[start : start + BATCH])
-        return _tabulate(answers, self.card.classes)
+        return tabulate_answers(answers, self.card)
+
+    def classify(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Calibrated probabilities of decoded images, and how far each is from the training images.
+
+        Args:
+            pixels: uint8 [n, size, size], grey; nothing is refused here.
+
+        Returns:
+            float64 [n, classes], and float64 [n] where the card has a `distance`, else None.
+        """
+        logits, features = self._eye.look(pixels)
+        probabilities = weigh_logits(logits, self.card.temperature)
+        return probabilities, self._ruler.measure(features) if self._ruler else None
 
     def _answer(self, images: Sequence[Any]) -> list[Answer]:
         opened = [_open_image(image, self.card.size) for image in images]
         pixels = [one for one in opened if isinstance(one, np.ndarray)]
-        rows = iter(predict(self.model, np.stack(pixels), self.recipe) if pixels else ())
+        rows = iter(self._judge(np.stack(pixels)) if pixels else ())
+        return [Answer(None, one) if isinstance(one, str) else next(rows) for one in opened]
+
+    def _judge(self, pixels: NDArray[np.uint8]) -> list[Answer]:
+        probabilities, distances = self.classify(pixels)
+        held = [tuple(map(float, row)) for row in probabilities]
+        if distances is None or self.card.distance is None:
+            return [Answer(row, None) for row in held]
+        limit = self.card.distance
         return [
-            Answer(None, one) if isinstance(one, str) else Answer(tuple(map(float, next(rows))), None)
-            for one in opened
+            Answer(row, None) if distance <= limit.threshold else Answer(None, _refuse(distance, limit))
+            for row, distance in zip(held, map(float, distances), strict=True)
         ]
 
 
 def check_package(folder: Path) -> str:
     """Open a package and ask it about the example image; that image, as base64 text.
 
-    The example is drawn, not taken from a collection: a packaged model passes no patient's pixels on.
+    The example is drawn, not taken from a collection: a packaged model passes no patient's pixels on. A model
+    may find it far from its training images, and refuse it as such.
 
     Raises:
         ServingError: the package breaks its contract, or cannot answer.
     """
     predictor = Predictor.open(folder)
     example = draw_example()
-    answer = predictor.predict([example])
-    total = answer.drop(columns=["label", "error"]).sum(axis=1)[0]
-    if answer["error"][0] is not None or not math.isclose(total, 1, abs_tol=1e-6):
+    total = float(predictor.classify(open_slice(example, predictor.card.size)[None])[0].sum())
+    error = predictor.predict([example])["error"][0]
+    if not math.isclose(total, 1, abs_tol=1e-6) or not (error is None or error.startswith("far:")):
         raise ServingError(
-            f"the package in {folder} does not answer its example: error {answer['error'][0]!r}, "
-            f"probabilities that add up to {total}"
+            f"the package in {folder} does not answer its example: error {error!r}, probabilities that add "
+            f"up to {total}"
         )
     return example
 
@@ -106,7 +127,7 @@ def draw_example(side: int = 64) -> str:
     return base64.b64encode(cv2.imencode(".png", shades)[1].tobytes()).decode()
 
 
-def _load_weights(path: Path, recipe: Recipe, card: ModelCard) -> nn.Module:
+def _load_weights(path: Path, recipe: Recipe, card: ModelCard) -> Network:
     model = build_model(recipe, len(card.classes), weights="none")
     try:
         load_file_into(model, path)
@@ -115,48 +136,15 @@ def _load_weights(path: Path, recipe: Recipe, card: ModelCard) -> nn.Module:
     return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _open_image(image: Any, size: int) -> "np.ndarray[Any, np.dtype[np.uint8]] | str":
+def _open_image(image: Any, size: int) -> NDArray[np.uint8] | str:
     try:
-        return np.asarray(resize_grey(decode_image(_read_bytes(image)).pixels, size), dtype=np.uint8)
-    except DecodeError as error:
+        return open_slice(image, size)
+    except (DecodeError, ServingError) as error:
         return str(error)
 
 
-def _read_bytes(image: Any) -> bytes:
-    if image is None or (isinstance(image, float) and math.isnan(image)) or image is pd.NA:
-        raise DecodeError("empty", "no image was given")
-    if not isinstance(image, str | bytes):
-        raise DecodeError("not_an_image", f"found {type(image).__name__}; give base64 text or bytes")
-    if len(image) > MAX_IMAGE_BYTES * 4 // 3 + 4096:
-        raise DecodeError("too_large", f"more than {MAX_IMAGE_BYTES >> 20} MB, encoded")
-    data = image if isinstance(image, bytes) else _decode_text(image)
-    if not data:
-        raise DecodeError("empty", "the image has no bytes")
-    if len(data) > MAX_IMAGE_BYTES:
-        raise DecodeError("too_large", f"{len(data):,} bytes; at most {MAX_IMAGE_BYTES:,} are read")
-    return data
-
-
-def _decode_text(text: str) -> bytes:
-    payload = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode("".join(payload.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise DecodeError("not_an_image", f"not base64 text: {error}") from error
-
-
-def _tabulate(answers: Sequence[Answer], classes: Sequence[str]) -> pd.DataFrame:
-    # Object columns: pandas' own types would turn None into NaN, which no JSON reader has to accept.
-    empty = (None,) * len(classes)
-    rows = [
-        (
-            classes[int(np.argmax(answer.probabilities))] if answer.probabilities else None,
-            *(answer.probabilities or empty),
-            answer.error,
-        )
-        for answer in answers
-    ]
-    frame = pd.DataFrame(rows, columns=["label", *(f"p_{name}" for name in classes), "error"], dtype=object)
-    if all(answer.error is None for answer in answers):
-        return frame.astype({f"p_{name}": "float64" for name in classes})
-    return frame
+def _refuse(distance: float, limit: Distance) -> str:
+    return (
+        f"far: {distance:.3f} from the training images, where {limit.quantile:.0%} of val lie within "
+        f"{limit.threshold:.3f}; the model has seen too little like it"
+    )

@@ -13,6 +13,7 @@ from assets.release import list_candidates
 from assets.training import describe_params, describe_run
 from assets.trainings import (
     choose_degradations,
+    has_reference,
     identify_recipe,
     is_trained,
     name_models,
@@ -155,6 +156,14 @@ def test_an_unfinished_or_damaged_training_says_what_to_do(specify, tmp_path):
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(TrainingError, match="counts as unfinished"):
         read_result(tmp_path)
+
+
+def test_a_training_without_the_reference_of_its_images_is_not_ready_to_be_packaged(specify):
+    spec = specify()[0]
+    assert not has_reference(spec)
+    Path(spec.work).mkdir(parents=True)
+    Path(spec.work, "reference.safetensors").write_bytes(b"features")
+    assert has_reference(spec)
 
 
 def test_prediction_refuses_a_training_that_did_not_finish(curated, specify):

@@ -53,6 +53,20 @@ def test_weights_that_are_not_to_be_had_are_refused_before_anything_is_curated(m
     assert not (tmp_path / "home" / "lake").exists()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "protocol", "message"),
+    [
+        ("cnn33", "patient", "RECIPE=cnn33: no such recipe; known: cnn3"),
+        ("cnn3", "random", "PROTOCOL=random: no such protocol; known: published"),
+        ("cnn3", "patient", "train it first: make train RECIPE=cnn3 PROTOCOL=patient"),
+    ],
+)
+def test_only_what_is_trained_can_become_an_onnx_file(capsys, tmp_path, recipe, protocol, message):
+    assert main(["onnx", "--recipe", recipe, "--protocol", protocol]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "home" / "onnx").exists()
+
+
 def test_an_unknown_collection_cannot_be_trusted(capsys):
     assert main(["trust", "--collection", "nobody"]) == 1
     assert "COLLECTION=nobody" in capsys.readouterr().err

@@ -132,6 +132,22 @@ def test_what_would_fail_again_is_exit_code_2_with_what_to_do(toy_spec, harm, me
 
 
 @pytest.mark.slow
+def test_a_training_leaves_the_reference_that_its_package_needs_and_mends_one_that_is_gone(toy_spec):
+    from training_toys import make_recipe
+
+    from pipeline.serving.distance import REFERENCE, load_reference
+
+    change(toy_spec, recipe=make_recipe(stopping={"epochs": 1}))
+    assert run_payload("train", toy_spec).returncode == 0
+    path = toy_spec.with_name("work") / REFERENCE
+    before, found = path.read_bytes(), load_reference(path)
+    assert (len(found.features), len(found.val)) == (24, 16)
+    path.unlink()
+    assert run_payload("train", toy_spec).returncode == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_exit_code_2_and_the_next_run_goes_on(toy_spec):
     from training_toys import make_recipe
 

@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
-from shades import draw_shade, encode, make_card, make_package
+from shades import draw_head, draw_shade, encode, make_card, make_package, write_dicom
 
 from pipeline.errors import ServingError, TrackingError
 from pipeline.labels import LABELS
-from pipeline.serving.card import ModelCard
+from pipeline.phantoms.foreign import draw_foreign
+from pipeline.serving.card import Conformal, ModelCard
 from resources.mlflow_client import CLIENT_ENVIRONMENT
 from resources.mlflow_server import serve
 from resources.registry import describe_name, describe_version, registered_name, sign_model
@@ -194,7 +197,12 @@ def test_names_and_descriptions_say_the_protocol(protocol: str, name: str, words
 def test_the_signature_is_text_in_and_four_probabilities_out(connection: Connection):
     signature = sign_model(make_card())
     assert signature.inputs.input_names() == ["image"]
-    assert signature.outputs.input_names() == ["label", *(f"p_{label}" for label in LABELS), "error"]
+    names = ["label", *(f"p_{label}" for label in LABELS), "model_id", "error"]
+    assert signature.outputs.input_names() == names
+    conformal = Conformal(coverage=0.9, threshold=0.2)
+    with_sets = sign_model(make_card().model_copy(update={"conformal": conformal})).outputs
+    kinds = dict(zip(with_sets.input_names(), with_sets.input_types(), strict=True))
+    assert {kinds[f"in_set_{label}"].name for label in LABELS} == {"boolean"}
 
 
 def copy_home(source: Path, target: Path) -> None:
@@ -259,19 +267,47 @@ def ask(address: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def cut_head(label: str) -> bytes:
+    """A head whose left half is missing, as PNG: far from the training images."""
+    pixels = draw_head(label)
+    pixels[:, :60] = 0
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
 @pytest.mark.slow
-def test_a_served_version_answers_a_jpeg_with_the_right_label(connection: Connection, package):
-    _, name, version = register(connection, package)
+def test_a_served_version_answers_every_format_and_gives_each_bad_row_its_reason(
+    connection: Connection, package, tmp_path: Path
+):
+    card = make_package(tmp_path, reference=True, protocol=package[1].protocol, model_id=package[1].model_id)
+    _, name, version = register(connection, (package[0], card))
     images = [encode(draw_shade(label)) for label in LABELS]
     with served(connection.uri, f"models:/{name}/{version}") as address:
         right = ask(address, {"dataframe_records": [{"image": image} for image in images]})
         assert [row["label"] for row in right] == list(LABELS)
         assert [row["error"] for row in right] == [None] * 4
         assert all(row[f"p_{row['label']}"] > 0.9 for row in right)
+        kinds = [encode(draw_shade("pituitary", kind)) for kind in (".png", ".webp", ".bmp")]
+        kinds += [encode(write_dicom(draw_head("pituitary")))]
+        assert [row["label"] for row in ask(address, {"inputs": {"image": kinds}})] == ["pituitary"] * 4
+        assert {row["model_id"] for row in right} == {package[1].model_id}
         mixed = ask(address, {"inputs": {"image": [images[0], encode(b"no image"), images[3]]}})
         assert [row["label"] for row in mixed] == ["glioma", None, "no_tumor"]
         assert mixed[1]["error"].startswith("not_an_image")
         assert mixed[1]["p_glioma"] is None
+        bad = {
+            "far": cut_head("pituitary"),
+            "foreign": draw_foreign("ct", np.random.default_rng(0)),
+            "wrong_modality": write_dicom(draw_head("pituitary"), modality="CT"),
+            "several_frames": write_dicom(draw_head("pituitary"), frames=3),
+            "wrong_size": cv2.imencode(".png", draw_head("pituitary")[::3, ::3])[1].tobytes(),
+            "truncated": draw_shade("pituitary", ".png")[:-30],
+            "empty": b"",
+        }
+        rows = [{"image": encode(image)} for image in (*bad.values(), draw_shade("no_tumor"))]
+        answered = ask(address, {"dataframe_records": rows})
+        assert [row["error"].partition(":")[0] for row in answered[:-1]] == list(bad)
+        assert {row["label"] for row in answered[:-1]} == {None}
+        assert (answered[-1]["label"], answered[-1]["error"]) == ("no_tumor", None)
         with pytest.raises(urllib.error.HTTPError, match="400"):
             ask(address, {"dataframe_records": [{"picture": images[0]}]})
 

@@ -71,7 +71,7 @@ def test_it_answers_outside_the_project_without_pickle(saved: Path, tmp_path: Pa
     assert told["code"] == str(saved / "code" / "pipeline")
     assert [row["label"] for row in told["answers"]] == [*LABELS, None, None]
     assert [row["error"] is None for row in told["answers"]] == [True] * 4 + [False] * 2
-    assert list(told["answers"][0]) == ["label", *(f"p_{label}" for label in LABELS), "error"]
+    assert list(told["answers"][0]) == ["label", *(f"p_{label}" for label in LABELS), "model_id", "error"]
 
 
 def prefix_site() -> str:

@@ -8,7 +8,7 @@ from shades import make_card, make_package, make_recipe, write_weights
 
 from pipeline.digests import digest_file
 from pipeline.errors import ServingError
-from pipeline.serving.package import CARD, RECIPE, WEIGHTS, read_package, write_package
+from pipeline.serving.package import CARD, RECIPE, REFERENCE, WEIGHTS, read_package, write_package
 
 
 def paths(folder: Path) -> tuple[Path, Path, Path]:
@@ -58,6 +58,36 @@ def test_other_weights_are_refused(tmp_path: Path):
     weights.write_bytes(data)
     with pytest.raises(ServingError, match="does not hold the weights"):
         read_package(*paths(tmp_path / "package"))
+
+
+def test_a_reference_goes_along_and_the_card_says_what_is_far(tmp_path: Path):
+    card = make_package(tmp_path, reference=True)
+    reference = tmp_path / "package" / REFERENCE
+    assert card.distance is not None
+    assert card.distance.digest == digest_file(reference) == digest_file(tmp_path / "work" / REFERENCE)
+    assert (card.distance.train_images, card.distance.val_images, card.distance.quantile) == (32, 32, 0.99)
+    assert read_package(*paths(tmp_path / "package"), reference) == (card, make_recipe())
+
+
+def test_a_reference_that_is_gone_does_not_stay_in_the_package(tmp_path: Path):
+    make_package(tmp_path, reference=True)
+    (tmp_path / "work" / REFERENCE).unlink()
+    assert make_package(tmp_path).distance is None
+    assert not (tmp_path / "package" / REFERENCE).exists()
+
+
+@pytest.mark.parametrize("change", ["other bytes", "missing", "not given"])
+def test_without_its_reference_a_package_is_refused(tmp_path: Path, change: str):
+    make_package(tmp_path, reference=True)
+    reference: Path | None = tmp_path / "package" / REFERENCE
+    if change == "other bytes":
+        reference.write_bytes(reference.read_bytes()[:-1] + b"!")
+    elif change == "missing":
+        reference.unlink()
+    else:
+        reference = None
+    with pytest.raises(ServingError, match=r"does not hold the reference .* Package the training again"):
+        read_package(*paths(tmp_path / "package"), reference)
 
 
 def test_an_edited_recipe_is_refused(tmp_path: Path):

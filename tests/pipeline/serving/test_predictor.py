@@ -1,6 +1,8 @@
 """The predictor: right for what it can read, a reason for what it cannot, the same from every thread."""
 
 import json
+import re
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,15 +13,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from shades import SHADES, draw_shade, encode, make_card, make_package, make_recipe, write_weights
+from shades import (
+    SHADES,
+    SIZE,
+    draw_head,
+    draw_shade,
+    encode,
+    make_card,
+    make_package,
+    make_recipe,
+    write_weights,
+)
 
 from pipeline.errors import ServingError
 from pipeline.labels import LABELS
+from pipeline.phantoms.foreign import draw_foreign
+from pipeline.serving import inputs
 from pipeline.serving import predictor as predictors
 from pipeline.serving.package import write_package
 from pipeline.serving.predictor import Predictor, check_package, draw_example
 
-COLUMNS = ["label", *(f"p_{label}" for label in LABELS), "error"]
+COLUMNS = ["label", *(f"p_{label}" for label in LABELS), "model_id", "error"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +58,7 @@ def test_every_label_is_found(predictor: Predictor, kind: str):
         draw_shade("pituitary"),
         encode(draw_shade("pituitary")),
         "data:image/jpeg;base64," + encode(draw_shade("pituitary")),
-        "\n".join(encode(draw_shade("pituitary"))[start : start + 76] for start in range(0, 2000, 76)),
+        "\n".join(textwrap.wrap(encode(draw_shade("pituitary")), 76)),
     ],
     ids=["bytes", "base64", "data address", "wrapped base64"],
 )
@@ -75,7 +89,7 @@ def test_a_bad_image_gets_its_reason_and_spoils_no_other(predictor: Predictor, i
 
 
 def test_too_many_bytes_are_not_decoded(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(predictors, "MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr(inputs, "MAX_IMAGE_BYTES", 1000)
     for image in (b"\0" * 1001, encode(b"\0" * 1001), "A" * 9000):
         assert predictor.predict([image])["error"][0].startswith("too_large")
 
@@ -108,6 +122,67 @@ _opened: dict[Path, Predictor] = {}
 
 def opened(shades: Path) -> Predictor:
     return _opened.setdefault(shades, Predictor.open(shades / "package"))
+
+
+@pytest.fixture(scope="module")
+def wary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the shades model with a reference of its four heads; not to be changed."""
+    folder = tmp_path_factory.mktemp("wary")
+    make_package(folder, reference=True)
+    return folder / "package"
+
+
+def draw_half(label: str) -> bytes:
+    """A head whose left half is missing: no rule knows it, and no training image is like it."""
+    pixels = draw_head(label)
+    pixels[:, :60] = 0
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def test_what_is_far_from_the_training_images_is_refused_and_spoils_no_other(shades: Path, wary: Path):
+    images = [draw_shade("glioma"), draw_half("pituitary"), draw_shade("no_tumor")]
+    answers = Predictor.open(wary).predict(images)
+    assert list(answers["label"]) == ["glioma", None, "no_tumor"]
+    assert re.match(
+        r"far: \d\.\d{3} from the training images, where 99% of val lie within 0\.\d{3}", answers["error"][1]
+    )
+    assert answers["model_id"].nunique() == 1
+    assert Predictor.open(shades / "package").predict(images)["error"].isna().all()
+
+
+def test_classify_refuses_nothing_and_tells_the_distance(shades: Path, wary: Path):
+    pixels = np.zeros((3, SIZE, SIZE), np.uint8)
+    probabilities, distances = Predictor.open(wary).classify(pixels)
+    assert probabilities.shape == (3, 4)
+    assert distances is not None and distances.shape == (3,) and (distances > 0.05).all()
+    assert Predictor.open(shades / "package").classify(pixels)[1] is None
+
+
+def test_foreign_images_are_refused_row_by_row(predictor: Predictor):
+    ct = draw_foreign("ct", np.random.default_rng(0))
+    answers = predictor.predict([draw_shade("glioma"), ct, draw_shade("glioma")])
+    assert list(answers["label"]) == ["glioma", None, "glioma"]
+    assert answers["error"][1].startswith("foreign: looks like ct")
+
+
+def test_a_card_with_temperature_and_threshold_answers_calibrated_and_with_sets(shades: Path, tmp_path: Path):
+    make_package(tmp_path)
+    path = tmp_path / "package" / "card.json"
+    calibration = {"temperature": 40.0, "conformal": {"coverage": 0.9, "threshold": 0.2}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | calibration))
+    images = [draw_shade(label) for label in LABELS]
+    plain = Predictor.open(shades / "package").predict(images)
+    soft = Predictor.open(tmp_path / "package").predict([*images, b"bad"])
+    columns = [f"p_{label}" for label in LABELS]
+    powers = plain[columns].to_numpy() ** (1 / 40)
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    found = soft.loc[:3, columns].to_numpy().astype(float)
+    assert np.allclose(found, expected, atol=1e-6)
+    assert list(soft["label"]) == [*LABELS, None]
+    sets = soft[[f"in_set_{label}" for label in LABELS]].to_numpy()
+    assert (sets[:4] == (found >= 0.2)).all()
+    assert list(sets[4]) == [None] * 4
+    assert not [name for name in plain.columns if name.startswith("in_set_")]
 
 
 def test_threads_get_the_answers_that_one_alone_gets(predictor: Predictor):
