@@ -19,6 +19,8 @@ class Answer:
 
     probabilities: tuple[float, ...] | None
     error: str | None
+    raw: tuple[float, ...] | None = None
+    """As the network gave them, where a temperature changed them: sets are cut by these."""
 
 
 def list_columns(card: ModelCard) -> dict[str, Kind]:
@@ -61,5 +63,6 @@ def _make_row(answer: Answer, card: ModelCard) -> tuple[Any, ...]:
         return (None, *(None,) * (len(card.classes) + sets), card.model_id, answer.error)
     held = answer.probabilities
     label = card.classes[int(np.argmax(held))]
-    within = [value >= card.conformal.threshold for value in held] if card.conformal is not None else []
+    cut = card.conformal.threshold if card.conformal is not None else 0.0
+    within = [value >= cut for value in answer.raw or held][:sets]
     return (label, *held, *within, card.model_id, None)

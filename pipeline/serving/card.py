@@ -47,7 +47,11 @@ DISCLAIMER = "Research software, not a medical device. Not for diagnosis, treatm
 
 
 class Conformal(Strict):
-    """How prediction sets are cut (Sadinle et al. 2019, arXiv 1609.00451); a set may be empty."""
+    """How prediction sets are cut (Sadinle et al. 2019, arXiv 1609.00451); a set may be empty.
+
+    The probabilities are those of the network, without the temperature, which was fitted on the same val
+    images.
+    """
 
     coverage: float = Field(gt=0, lt=1, description="share of images whose label is in the set, at least")
     threshold: float = Field(
@@ -55,6 +59,14 @@ class Conformal(Strict):
         le=1,
         description="least probability of a class in the set: 1 - quantile of 1 - p(label)",
     )
+
+
+class Calibration(Strict):
+    """What was fitted on val: how sure the model may sound, and which classes a set keeps."""
+
+    temperature: float = Field(gt=0, description="what logits are divided by before the softmax")
+    conformal: Conformal
+    val_images: int = Field(ge=1, description="val images that both were fitted on")
 
 
 class Distance(Strict):

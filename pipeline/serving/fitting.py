@@ -1,12 +1,18 @@
-"""The reference of a trained model: which training images it keeps, and how far val lies from them."""
+"""What is fitted on val when a training has ended: calibration, and how far from train is too far."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.atomic import write_text
 from pipeline.digests import digest_bytes
+from pipeline.evaluation.calibration import fit_temperature
+from pipeline.evaluation.conformal import COVERAGE, fit_threshold
+from pipeline.evaluation.predictions import Answers
 from pipeline.recipe import Recipe
+from pipeline.serving.answers import weigh_logits
+from pipeline.serving.card import Calibration, Conformal
 from pipeline.serving.distance import (
     QUANTILE,
     REFERENCE,
@@ -16,6 +22,7 @@ from pipeline.serving.distance import (
     load_reference,
     save_reference,
 )
+from pipeline.serving.package import CALIBRATION
 from pipeline.training.batches import Part, load_parts
 from pipeline.training.devices import choose_device
 from pipeline.training.inference import load_model
@@ -46,8 +53,30 @@ def fit_reference(
     return Reference(empty.features, mean, scale, np.sort(Ruler(empty).measure(others)))
 
 
+def fit_calibration(model: Network, recipe: Recipe, val: Part, *, device: str = "cpu") -> Calibration:
+    """Temperature and conformal threshold of a model, as the evaluation fits them, on all of val.
+
+    Args:
+        model: in evaluation mode, on `device`.
+    """
+    logits, _ = Eye(model, recipe).look(val.images.cpu().numpy(), device=device)
+    answers = Answers(val.labels.cpu().numpy(), weigh_logits(logits, None), np.arange(len(val)))
+    # The evaluation's score is 1 - p. Without a threshold, as val is too small, every class is in the set.
+    least = max(0.0, 1 - fit_threshold(answers))
+    return Calibration(
+        temperature=fit_temperature(answers),
+        conformal=Conformal(coverage=COVERAGE, threshold=least),
+        val_images=len(val),
+    )
+
+
 def write_reference(spec: TrainingSpec) -> str:
-    """Fit the reference of a finished training into its work folder, unless it is there; says what it is.
+    """Fit calibration and reference of a finished training into its work folder, unless they are there.
+
+    The reference is written last and stands for both.
+
+    Returns:
+        A line on the reference, for a person.
 
     Raises:
         CheckpointError: the training has not ended.
@@ -57,8 +86,10 @@ def write_reference(spec: TrainingSpec) -> str:
     if not path.is_file():
         model = load_model(spec.work, spec.recipe)
         device = choose_device(spec.device, model, threads=spec.threads).name
-        parts = load_parts(spec)
-        save_reference(path, fit_reference(model.to(device), spec.recipe, *parts, device=device))
+        train, val = load_parts(spec)
+        fitted = fit_calibration(model.to(device), spec.recipe, val, device=device)
+        write_text(path.with_name(CALIBRATION), fitted.model_dump_json(indent=2) + "\n")
+        save_reference(path, fit_reference(model, spec.recipe, train, val, device=device))
     found = load_reference(path)
     return (
         f"images farther than {found.threshold:.3f} from {len(found.features):,} training images are "

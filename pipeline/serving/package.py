@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -9,27 +10,30 @@ from pipeline.atomic import write_text
 from pipeline.digests import digest_file
 from pipeline.errors import ServingError
 from pipeline.recipe import Recipe
-from pipeline.serving.card import ModelCard, check_card, read_card
+from pipeline.serving.card import Calibration, ModelCard, check_card, read_card
 from pipeline.serving.distance import REFERENCE, describe_reference
 
 WEIGHTS = "best.safetensors"
 CARD = "card.json"
 RECIPE = "recipe.json"
+CALIBRATION = "calibration.json"
 
-__all__ = ["CARD", "RECIPE", "REFERENCE", "WEIGHTS", "read_package", "write_package"]
+__all__ = ["CALIBRATION", "CARD", "RECIPE", "REFERENCE", "WEIGHTS", "read_package", "write_package"]
 
 
 def write_package(folder: Path, work: Path, recipe: Recipe, card: ModelCard) -> ModelCard:
     """Put weights, recipe and card of the training in `work` into `folder`; the card is written last.
 
     A package is a function of its arguments: a second call writes the same bytes. Where the training left a
-    reference of its images, the package refuses what is far from them; the card says so either way.
+    reference of its images, the package refuses what is far from them, and where it left a calibration, it
+    answers calibrated probabilities and sets; the card says so either way.
 
     Returns:
         The card as written, with the digests of the files.
 
     Raises:
-        ServingError: there are no weights, or card and recipe do not belong together.
+        ServingError: there are no weights, the calibration is damaged, or card and recipe do not belong
+            together.
     """
     weights = work / WEIGHTS
     if not weights.is_file():
@@ -44,10 +48,25 @@ def write_package(folder: Path, work: Path, recipe: Recipe, card: ModelCard) -> 
         shutil.copyfile(work / REFERENCE, folder / REFERENCE)
         distance = describe_reference(folder / REFERENCE)
     digest = digest_file(folder / WEIGHTS)
-    written = card.model_copy(update={"weights_digest": digest, "distance": distance})
+    fitted = {"distance": distance, **_read_calibration(work / CALIBRATION)}
+    written = card.model_copy(update={"weights_digest": digest, **fitted})
     write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
     write_text(folder / CARD, written.model_dump_json(indent=2) + "\n")
     return written
+
+
+def _read_calibration(path: Path) -> dict[str, Any]:
+    """What the training left for the card's `temperature` and `conformal`; nothing where it left none."""
+    if not path.is_file():
+        return {}
+    try:
+        found = Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ServingError(
+            f"{path} holds no calibration: {error}. Remove it and {REFERENCE} beside it, and materialise the "
+            "asset `model` again: both are fitted anew"
+        ) from error
+    return {"temperature": found.temperature, "conformal": found.conformal}
 
 
 def read_package(

@@ -76,9 +76,8 @@ class Predictor:
         Returns:
             float64 [n, classes], and float64 [n] where the card has a `distance`, else None.
         """
-        logits, features = self._eye.look(pixels)
-        probabilities = weigh_logits(logits, self.card.temperature)
-        return probabilities, self._ruler.measure(features) if self._ruler else None
+        probabilities, _, distances = self._measure(pixels)
+        return probabilities, distances
 
     def _answer(self, images: Sequence[Any]) -> list[Answer]:
         opened = [_open_image(image, self.card.size) for image in images]
@@ -87,15 +86,26 @@ class Predictor:
         return [Answer(None, one) if isinstance(one, str) else next(rows) for one in opened]
 
     def _judge(self, pixels: NDArray[np.uint8]) -> list[Answer]:
-        probabilities, distances = self.classify(pixels)
-        held = [tuple(map(float, row)) for row in probabilities]
-        if distances is None or self.card.distance is None:
-            return [Answer(row, None) for row in held]
-        limit = self.card.distance
-        return [
-            Answer(row, None) if distance <= limit.threshold else Answer(None, _refuse(distance, limit))
-            for row, distance in zip(held, map(float, distances), strict=True)
+        probabilities, raw, distances = self._measure(pixels)
+        answers = [
+            Answer(tuple(map(float, row)), None, tuple(map(float, before)))
+            for row, before in zip(probabilities, raw, strict=True)
         ]
+        limit = self.card.distance
+        if distances is None or limit is None:
+            return answers
+        return [
+            answer if distance <= limit.threshold else Answer(None, _refuse(distance, limit))
+            for answer, distance in zip(answers, map(float, distances), strict=True)
+        ]
+
+    def _measure(
+        self, pixels: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+        """Probabilities by the card's temperature and without it, [n, classes] each; distances [n]."""
+        logits, features = self._eye.look(pixels)
+        calibrated, raw = weigh_logits(logits, self.card.temperature), weigh_logits(logits, None)
+        return calibrated, raw, self._ruler.measure(features) if self._ruler else None
 
 
 def check_package(folder: Path) -> str:

@@ -8,9 +8,12 @@ import torch
 from shades import SIZE, make_recipe
 
 from pipeline.errors import CheckpointError
+from pipeline.evaluation.calibration import fit_temperature
+from pipeline.evaluation.predictions import Answers
 from pipeline.serving import fitting
+from pipeline.serving.answers import weigh_logits
 from pipeline.serving.distance import Eye, Ruler
-from pipeline.serving.fitting import fit_reference, write_reference
+from pipeline.serving.fitting import fit_calibration, fit_reference, write_reference
 from pipeline.training.batches import Part
 from pipeline.training.models import Network, build_model
 from pipeline.training.spec import TrainingSpec
@@ -60,6 +63,23 @@ def test_order_and_repetitions_change_nothing(network: Network, monkeypatch: pyt
     assert len(one.features) == len(one.val) == 30
     for name in ("features", "mean", "scale", "val"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_calibration_is_that_of_the_evaluation(network: Network):
+    recipe, val = make_recipe(), make_part(120, 1, "v")
+    labels = torch.arange(120) % 4
+    found = fit_calibration(network, recipe, Part(val.images, labels, val.image_ids))
+    scores = weigh_logits(Eye(network, recipe).look(val.images.numpy())[0], None)
+    answers = Answers(labels.numpy(), scores, np.arange(120))
+    assert found.temperature == fit_temperature(answers)
+    assert found.val_images == 120
+    held = scores[np.arange(120), labels.numpy()] >= found.conformal.threshold
+    assert 0.9 <= held.mean() < 0.93
+
+
+def test_where_val_is_too_small_to_exclude_a_class_every_set_is_full(network: Network):
+    val = make_part(5, 1, "v")
+    assert fit_calibration(network, make_recipe(), val).conformal.threshold == 0
 
 
 def test_a_channel_that_is_dead_in_training_does_not_decide_alone(network: Network):

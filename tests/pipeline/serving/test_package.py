@@ -8,7 +8,16 @@ from shades import make_card, make_package, make_recipe, write_weights
 
 from pipeline.digests import digest_file
 from pipeline.errors import ServingError
-from pipeline.serving.package import CARD, RECIPE, REFERENCE, WEIGHTS, read_package, write_package
+from pipeline.serving.card import Conformal
+from pipeline.serving.package import (
+    CALIBRATION,
+    CARD,
+    RECIPE,
+    REFERENCE,
+    WEIGHTS,
+    read_package,
+    write_package,
+)
 
 
 def paths(folder: Path) -> tuple[Path, Path, Path]:
@@ -27,6 +36,23 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path):
     before = [path.read_bytes() for path in paths(tmp_path / "package")]
     make_package(tmp_path)
     assert [path.read_bytes() for path in paths(tmp_path / "package")] == before
+
+
+def test_a_calibration_that_the_training_left_is_in_the_card(tmp_path: Path):
+    write_weights(tmp_path / "work")
+    left = {"temperature": 1.5, "conformal": {"coverage": 0.9, "threshold": 0.2}, "val_images": 99}
+    (tmp_path / "work" / CALIBRATION).write_text(json.dumps(left))
+    card = write_package(tmp_path / "package", tmp_path / "work", make_recipe(), make_card())
+    assert card.temperature == 1.5
+    assert card.conformal == Conformal(coverage=0.9, threshold=0.2)
+
+
+def test_a_damaged_calibration_is_refused_and_nothing_is_packaged(tmp_path: Path):
+    write_weights(tmp_path / "work")
+    (tmp_path / "work" / CALIBRATION).write_text('{"temperature": 0}')
+    with pytest.raises(ServingError, match=r"(?s)calibration\.json holds no calibration.*materialise the asset"):
+        write_package(tmp_path / "package", tmp_path / "work", make_recipe(), make_card())
+    assert not (tmp_path / "package" / CARD).exists()
 
 
 def test_without_weights_nothing_is_packaged(tmp_path: Path):

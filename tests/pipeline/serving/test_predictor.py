@@ -180,7 +180,8 @@ def test_a_card_with_temperature_and_threshold_answers_calibrated_and_with_sets(
     assert np.allclose(found, expected, atol=1e-6)
     assert list(soft["label"]) == [*LABELS, None]
     sets = soft[[f"in_set_{label}" for label in LABELS]].to_numpy()
-    assert (sets[:4] == (found >= 0.2)).all()
+    assert (sets[:4] == (plain[columns].to_numpy() >= 0.2)).all()
+    assert not (sets[:4] == (found >= 0.2)).all()
     assert list(sets[4]) == [None] * 4
     assert not [name for name in plain.columns if name.startswith("in_set_")]
 
