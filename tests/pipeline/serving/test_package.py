@@ -50,7 +50,7 @@ def test_a_calibration_that_the_training_left_is_in_the_card(tmp_path: Path):
 def test_a_damaged_calibration_is_refused_and_nothing_is_packaged(tmp_path: Path):
     write_weights(tmp_path / "work")
     (tmp_path / "work" / CALIBRATION).write_text('{"temperature": 0}')
-    with pytest.raises(ServingError, match=r"(?s)calibration\.json holds no calibration.*materialise the asset"):
+    with pytest.raises(ServingError, match=r"(?s)holds no calibration.*materialise the asset"):
         write_package(tmp_path / "package", tmp_path / "work", make_recipe(), make_card())
     assert not (tmp_path / "package" / CARD).exists()
 
