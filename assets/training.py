@@ -12,7 +12,7 @@ from assets.partitions import split_grid_key
 from assets.splits import split_key
 from assets.trainings import (
     CODE,
-    has_reference,
+    is_fitted,
     is_trained,
     name_models,
     read_result,
@@ -98,7 +98,7 @@ def train_one(
     ) as run:
         if run.resumed and not run.finished:
             context.log.info(f"continuing MLflow run {run.run_id}")
-        if not (is_trained(spec) and has_reference(spec)):
+        if not (is_trained(spec) and is_fitted(spec)):
             trainer.run(context, "train", work / "spec.json", tracking_uri=mlflow.uri, run_id=run.run_id)
         result = read_result(work)
         if not run.finished:

@@ -132,9 +132,9 @@ def is_trained(spec: TrainingSpec) -> bool:
     return (Path(spec.work) / "result.json").is_file()
 
 
-def has_reference(spec: TrainingSpec) -> bool:
-    """Whether the training has left the features that its packaged model tells far images by."""
-    return (Path(spec.work) / "reference.safetensors").is_file()
+def is_fitted(spec: TrainingSpec) -> bool:
+    """Whether the training has left what its packaged model needs besides weights: calibration, reference."""
+    return all((Path(spec.work) / name).is_file() for name in ("calibration.json", "reference.safetensors"))
 
 
 def read_result(work: Path) -> TrainingResult:

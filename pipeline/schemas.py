@@ -83,14 +83,17 @@ _MODEL = (
     Column("protocol", "string", "how the test set was chosen"),
     Column("seed", "int64", "seed of the training"),
 )
+_INTERVAL = (
+    Column("low", "float64", "2.5th percentile of the group bootstrap", True),
+    Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+)
+_VALUE = (Column("value", "float64", "the figure; null where it is not defined", True), *_INTERVAL)
 _FIGURES = (
     *_MODEL,
     Column("metric", "string", "name of the metric"),
     Column("class", "string", "label, or `all`"),
     Column("variant", "string", "clean, or degradation:severity"),
-    Column("value", "float64", "the figure; null where it is not defined", True),
-    Column("low", "float64", "2.5th percentile of the group bootstrap", True),
-    Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+    *_VALUE,
     Column("n", "int64", "images"),
     Column("groups", "int64", "groups that the bootstrap drew from"),
 )
@@ -373,9 +376,7 @@ _ALL = (
         Column("metric", "string", "name of the figure, explained in docs/evaluation.md"),
         Column("subset", "string", "all, val (what was fitted there), three_class or collection:<name>"),
         Column("class", "string", "true class of the images counted, or `all`"),
-        Column("value", "float64", "the figure; null where it is not defined", True),
-        Column("low", "float64", "2.5th percentile of the group bootstrap", True),
-        Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+        *_VALUE,
         Column("n", "int64", "images counted"),
         Column("groups", "int64", "groups that these images lie in"),
     ),
@@ -413,9 +414,7 @@ _ALL = (
         Column("metric", "string", "name of the figure, explained in docs/evaluation.md"),
         Column("degradation", "string", "name in catalog/degradations.yaml; `all` is over all of them"),
         Column("class", "string", "true class of the images counted, or `all`"),
-        Column("value", "float64", "the figure; null where it is not defined", True),
-        Column("low", "float64", "2.5th percentile of the group bootstrap", True),
-        Column("high", "float64", "97.5th percentile of the group bootstrap", True),
+        *_VALUE,
         Column("n", "int64", "images counted, each at every severity"),
         Column("groups", "int64", "groups that these images lie in"),
     ),

@@ -31,10 +31,10 @@ run_monitoring:
 def prepare_instance(home: Path, *, at_once: int = 1) -> Path:
     """Write the configuration and create the databases once; returns the folder for DAGSTER_HOME.
 
+    Two first starts at once corrupt Dagster's SQLite databases for good: a file lock makes them take turns.
+
     Args:
         at_once: how many models may be trained at the same time.
-
-    Two first starts at once corrupt Dagster's SQLite databases for good: a file lock makes them take turns.
     """
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)

@@ -138,9 +138,9 @@ def _train(arguments: argparse.Namespace, pipes: PipesContext) -> None:
         reporter.close()
     figures = ", ".join(f"val {name} {value:.4f}" for name, value in result.val.items())
     pipes.log.info(f"best epoch {result.best_epoch} of {result.epochs}: {figures}")
-    from pipeline.serving.fitting import write_reference
+    from pipeline.serving.fitting import write_fitted
 
-    pipes.log.info(write_reference(spec))
+    pipes.log.info(write_fitted(spec))
 
 
 def _read_spec(path: Path, kind: type[Spec]) -> Spec:

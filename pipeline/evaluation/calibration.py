@@ -106,17 +106,17 @@ def measure_calibration(answers: Answers, temperature: float, *, draws: int, see
 
 def list_gaps(answers: Answers) -> Floats:
     """Right minus confidence, summed in each group and bin: [g, b]; what the ECE is made of."""
-    return sum_by_group(_list_gaps(answers), answers)
+    return sum_by_group(_mark_gaps(answers), answers)
 
 
 def _list_terms(answers: Answers) -> Floats:
     """What each image adds: [n, 2 + b]: log-loss, Brier score, and right minus confidence in its bin."""
     truth = np.eye(answers.scores.shape[1])[answers.truth]
     brier = ((answers.scores - truth) ** 2).sum(axis=1)
-    return np.column_stack([_list_nll(answers), brier, _list_gaps(answers)])
+    return np.column_stack([_list_nll(answers), brier, _mark_gaps(answers)])
 
 
-def _list_gaps(answers: Answers) -> Floats:
+def _mark_gaps(answers: Answers) -> Floats:
     """Right minus confidence of each image, in the column of its bin: [n, b], 0 elsewhere."""
     confidence = answers.scores.max(axis=1)
     gaps = np.zeros((answers.size, BINS))

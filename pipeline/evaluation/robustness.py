@@ -123,7 +123,11 @@ def tell_robustness(robustness: pd.DataFrame) -> Iterator[str]:
             f"worst; {drops.idxmax()} breaks first, recall down by {drops.max():.3f}"
         )
         error = whole.get(("corruption_error", ALL), float("nan"))
-        yield f"{said}; mCE {error:.3f}" if not np.isnan(error) else f"{said}; no mCE without `{REFERENCE}`"
+        yield (
+            f"{said}; mCE {error:.3f}"
+            if not np.isnan(error)
+            else f"{said}; no mCE: `{REFERENCE}` has not answered these"
+        )
 
 
 def _list_images(rows: pd.DataFrame) -> list[tuple[str, ...]]:

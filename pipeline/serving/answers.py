@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from pipeline.serving.card import ModelCard
 
@@ -38,9 +39,7 @@ def weigh_logits(logits: NDArray[np.float64], temperature: float | None) -> NDAr
     Args:
         temperature: what the logits are divided by; None for 1.
     """
-    scaled = logits / (temperature or 1.0)
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
+    return np.asarray(softmax(logits / (temperature or 1.0), axis=1), np.float64)
 
 
 def tabulate_answers(answers: Sequence[Answer], card: ModelCard) -> pd.DataFrame:

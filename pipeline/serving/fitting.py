@@ -22,7 +22,7 @@ from pipeline.serving.distance import (
     load_reference,
     save_reference,
 )
-from pipeline.serving.package import CALIBRATION
+from pipeline.serving.package import CALIBRATION, read_calibration
 from pipeline.training.batches import Part, load_parts
 from pipeline.training.devices import choose_device
 from pipeline.training.inference import load_model
@@ -70,30 +70,30 @@ def fit_calibration(model: Network, recipe: Recipe, val: Part, *, device: str = 
     )
 
 
-def write_reference(spec: TrainingSpec) -> str:
+def write_fitted(spec: TrainingSpec) -> str:
     """Fit calibration and reference of a finished training into its work folder, unless they are there.
 
-    The reference is written last and stands for both.
-
     Returns:
-        A line on the reference, for a person.
+        A line on both, for a person.
 
     Raises:
         CheckpointError: the training has not ended.
         TrainingError: its images are gone, or the device is missing.
+        ServingError: what was fitted before is damaged.
     """
     path = Path(spec.work) / REFERENCE
-    if not path.is_file():
+    if not (path.is_file() and path.with_name(CALIBRATION).is_file()):
         model = load_model(spec.work, spec.recipe)
         device = choose_device(spec.device, model, threads=spec.threads).name
         train, val = load_parts(spec)
         fitted = fit_calibration(model.to(device), spec.recipe, val, device=device)
         write_text(path.with_name(CALIBRATION), fitted.model_dump_json(indent=2) + "\n")
         save_reference(path, fit_reference(model, spec.recipe, train, val, device=device))
-    found = load_reference(path)
+    found, calibrated = load_reference(path), read_calibration(path.with_name(CALIBRATION))
     return (
-        f"images farther than {found.threshold:.3f} from {len(found.features):,} training images are "
-        f"refused, as {1 - QUANTILE:.0%} of {len(found.val):,} val images would be"
+        f"logits are divided by {calibrated.temperature:.2f}; images farther than {found.threshold:.3f} from "
+        f"{len(found.features):,} training images are refused, as {1 - QUANTILE:.0%} of {len(found.val):,} "
+        "val images would be"
     )
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,7 +17,16 @@ CARD = "card.json"
 RECIPE = "recipe.json"
 CALIBRATION = "calibration.json"
 
-__all__ = ["CALIBRATION", "CARD", "RECIPE", "REFERENCE", "WEIGHTS", "read_package", "write_package"]
+__all__ = [
+    "CALIBRATION",
+    "CARD",
+    "RECIPE",
+    "REFERENCE",
+    "WEIGHTS",
+    "read_calibration",
+    "read_package",
+    "write_package",
+]
 
 
 def write_package(folder: Path, work: Path, recipe: Recipe, card: ModelCard) -> ModelCard:
@@ -48,25 +56,29 @@ def write_package(folder: Path, work: Path, recipe: Recipe, card: ModelCard) -> 
         shutil.copyfile(work / REFERENCE, folder / REFERENCE)
         distance = describe_reference(folder / REFERENCE)
     digest = digest_file(folder / WEIGHTS)
-    fitted = {"distance": distance, **_read_calibration(work / CALIBRATION)}
-    written = card.model_copy(update={"weights_digest": digest, **fitted})
+    written = card.model_copy(update={"weights_digest": digest, "distance": distance})
+    if (work / CALIBRATION).is_file():
+        fitted = read_calibration(work / CALIBRATION)
+        update = {"temperature": fitted.temperature, "conformal": fitted.conformal}
+        written = written.model_copy(update=update)
     write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
     write_text(folder / CARD, written.model_dump_json(indent=2) + "\n")
     return written
 
 
-def _read_calibration(path: Path) -> dict[str, Any]:
-    """What the training left for the card's `temperature` and `conformal`; nothing where it left none."""
-    if not path.is_file():
-        return {}
+def read_calibration(path: Path) -> Calibration:
+    """What was fitted on val when the training ended.
+
+    Raises:
+        ServingError: the file is missing or damaged.
+    """
     try:
-        found = Calibration.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+        return Calibration.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
         raise ServingError(
             f"{path} holds no calibration: {error}. Remove it and {REFERENCE} beside it, and materialise the "
             "asset `model` again: both are fitted anew"
         ) from error
-    return {"temperature": found.temperature, "conformal": found.conformal}
 
 
 def read_package(

@@ -13,8 +13,8 @@ from assets.release import list_candidates
 from assets.training import describe_params, describe_run
 from assets.trainings import (
     choose_degradations,
-    has_reference,
     identify_recipe,
+    is_fitted,
     is_trained,
     name_models,
     read_result,
@@ -158,12 +158,14 @@ def test_an_unfinished_or_damaged_training_says_what_to_do(specify, tmp_path):
         read_result(tmp_path)
 
 
-def test_a_training_without_the_reference_of_its_images_is_not_ready_to_be_packaged(specify):
+def test_a_training_without_calibration_or_reference_is_not_ready_to_be_packaged(specify):
     spec = specify()[0]
-    assert not has_reference(spec)
+    assert not is_fitted(spec)
     Path(spec.work).mkdir(parents=True)
     Path(spec.work, "reference.safetensors").write_bytes(b"features")
-    assert has_reference(spec)
+    assert not is_fitted(spec)
+    Path(spec.work, "calibration.json").write_bytes(b"temperature")
+    assert is_fitted(spec)
 
 
 def test_prediction_refuses_a_training_that_did_not_finish(curated, specify):

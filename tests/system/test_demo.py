@@ -84,6 +84,16 @@ def test_every_training_has_its_evidence_as_table_figures_and_files(demo, lake):
     assert len(list((demo[1] / "mlflow" / "artifacts").rglob("misses.csv"))) == len(PROTOCOLS)
 
 
+def test_the_packaged_model_is_calibrated_as_the_evidence_says(demo, lake):
+    for protocol in PROTOCOLS:
+        evidence = lake.read(f"evidence/{protocol}/tiny")
+        fitted = evidence[evidence["subset"] == "val"].set_index("metric")["value"]
+        (path,) = (demo[1] / "models" / "tiny" / protocol).rglob("package/card.json")
+        card = json.loads(path.read_text())
+        assert card["temperature"] == pytest.approx(fitted["temperature"], rel=1e-3)
+        assert card["conformal"]["threshold"] == pytest.approx(1 - fitted["conformal_threshold"], abs=1e-4)
+
+
 def test_robustness_is_measured_where_degraded_images_are(lake):
     found = lake.read("robustness")
     assert set(found["protocol"]) == {"patient"}

@@ -1,6 +1,5 @@
 """Ctrl-C in the middle of a training: nothing is left running, and the same MLflow run goes on."""
 
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,25 +8,12 @@ import time
 
 import psutil
 import pytest
-import yaml
-from harness import TINY, run_command
+from harness import run_command
 
 from resources.settings import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system")]
 EPOCHS = 60
-
-
-@pytest.fixture
-def long_training(demo, tiny_catalog, tmp_path):
-    """Environment of a copied demo whose recipe trains long enough to be interrupted, and its home."""
-    environment, home, _output = demo
-    copy, catalog = tmp_path / "home", tmp_path / "catalog"
-    shutil.copytree(home, copy)
-    shutil.copytree(tiny_catalog, catalog)
-    recipe = TINY | {"stopping": {"epochs": EPOCHS, "keep": "last"}}
-    (catalog / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    return {**environment, "FALX_HOME": str(copy), "FALX_CATALOG": str(catalog)}, copy
 
 
 def read_states(home) -> list[tuple[str, str]]:
@@ -36,8 +22,8 @@ def read_states(home) -> list[tuple[str, str]]:
         return db.execute(query).fetchall()
 
 
-def test_an_interrupted_training_goes_on_under_the_same_run(long_training):
-    environment, home = long_training
+def test_an_interrupted_training_goes_on_under_the_same_run(copied):
+    environment, home = copied(tiny={"stopping": {"epochs": EPOCHS, "keep": "last"}})
     command = ["train", "--recipe", "tiny", "--protocol", "patient"]
     before = {path.parent for path in (home / "models").rglob("last.pt")}
     process = subprocess.Popen(

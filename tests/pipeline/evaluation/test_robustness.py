@@ -111,7 +111,7 @@ def test_without_a_reference_on_the_same_images_there_is_no_corruption_error(deg
         found = measure_robustness(frame, 1.0, other, draws=10)
         assert "corruption_error" not in set(found["metric"])
         [line] = tell_robustness(found)
-        assert line.endswith("no mCE without `cnn3`")
+        assert line.endswith("no mCE: `cnn3` has not answered these")
     further = pd.concat([reference, reference.assign(variant="gamma:1")]).drop_duplicates(["path", "variant"])
     assert "corruption_error" in set(measure_robustness(frame, 1.0, further, draws=10)["metric"])
 

@@ -13,7 +13,7 @@ from pipeline.evaluation.predictions import Answers
 from pipeline.serving import fitting
 from pipeline.serving.answers import weigh_logits
 from pipeline.serving.distance import Eye, Ruler
-from pipeline.serving.fitting import fit_calibration, fit_reference, write_reference
+from pipeline.serving.fitting import fit_calibration, fit_reference, write_fitted
 from pipeline.training.batches import Part
 from pipeline.training.models import Network, build_model
 from pipeline.training.spec import TrainingSpec
@@ -93,4 +93,4 @@ def test_a_channel_that_is_dead_in_training_does_not_decide_alone(network: Netwo
 def test_without_weights_there_is_no_reference(tmp_path: Path):
     spec = TrainingSpec.model_construct(work=str(tmp_path), recipe=make_recipe())
     with pytest.raises(CheckpointError, match="train recipe 'shades' first"):
-        write_reference(spec)
+        write_fitted(spec)
