@@ -234,7 +234,8 @@ def main() -> None:
                 slope = f"{math.log(row['processor'] / before['processor']) / steps:.2f}"
             print(
                 f"| {count:,} | {row['seconds']:.0f} | {row['processor']:.0f} | {slope} "
-                f"| {row['anonymous']:.1f} | {row['resident']:.1f} | {row['compared']:,} | {row['recall']:.4f} | {row['false']} |",
+                f"| {row['anonymous']:.1f} | {row['resident']:.1f} | {row['compared']:,} "
+                f"| {row['recall']:.4f} | {row['false']} |",
                 flush=True,
             )
             before = row
