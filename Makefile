@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check ui curate train folds controls export onnx doctor trust clean
+.PHONY: help install demo test quick check ui curate train folds controls export onnx reference doctor trust clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ export: $(VENV)/.installed  ## a bundle that may leave: make export TARGET=falx.
 
 onnx: $(VENV)/.installed-edge  ## a trained model as one ONNX file: make onnx RECIPE=slim64 PROTOCOL=patient
 	@$(FALX) onnx --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+
+reference: $(VENV)/.installed  ## docs/reference.md, written anew from the code
+	@$(FALX) reference
 
 doctor: $(VENV)/.installed  ## settings, devices, disk, credentials, versions: each with its fix
 	@$(FALX) doctor

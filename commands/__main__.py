@@ -50,6 +50,7 @@ def _build_parser() -> argparse.ArgumentParser:
     onnx = add("onnx", _onnx, "a trained model as one ONNX file with its card; needs the extra `edge`")
     onnx.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
     onnx.add_argument("--protocol", required=True, help=f"how its test set was chosen: {protocols}")
+    add("reference", _reference, "write docs/reference.md anew from the code")
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
     trust = add("trust", _trust, "accept the present bytes of a raw collection as the ones to verify")
@@ -97,6 +98,12 @@ def _onnx(parsed: argparse.Namespace) -> int:
     from commands.onnx import run_onnx
 
     return run_onnx(parsed.recipe, parsed.protocol)
+
+
+def _reference(_parsed: argparse.Namespace) -> int:
+    from commands.reference import write_reference
+
+    return write_reference()
 
 
 def _ui(_parsed: argparse.Namespace) -> int:

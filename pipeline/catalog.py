@@ -31,8 +31,8 @@ class KaggleSource(Strict):
 class ManualSource(Strict):
     """A collection that a person downloads: the client has no way to it."""
 
-    url: str
-    instructions: str
+    url: str = Field(description="the page where a person finds it")
+    instructions: str = Field(description="what to do there, and where the files go")
 
 
 class Source(Strict):
@@ -51,7 +51,7 @@ class Source(Strict):
 class Licence(Strict):
     """The licence as the source states it; nothing is guessed."""
 
-    stated: str
+    stated: str = Field(description="the words of the source")
     redistribute: Literal["yes", "no", "unknown"] = Field(
         description="whether the statement allows passing pixels on"
     )
@@ -67,7 +67,9 @@ class ClassFolder(Strict):
 class Layout(Strict):
     """How the files lie: which reader reads them, and where."""
 
-    reader: Literal["class_folders", "figshare"]
+    reader: Literal["class_folders", "figshare"] = Field(
+        description="class_folders: a folder a class; figshare: the .mat files of the reference, or its folders"
+    )
     folders: tuple[ClassFolder, ...] = ()
     masks: str | None = Field(None, description="glob on file names that are masks, never images")
     sidecars: tuple[str, ...] = Field((), description="globs on paths of tables that describe the images")
@@ -90,20 +92,20 @@ class Layout(Strict):
 class Counts(Strict):
     """Image files that the pinned version must hold, masks left out; null = not asserted."""
 
-    train: int | None = Field(None, ge=0)
-    test: int | None = Field(None, ge=0)
-    total: int | None = Field(None, ge=0)
+    train: int | None = Field(None, ge=0, description="in folders that the publisher trains on")
+    test: int | None = Field(None, ge=0, description="in folders that the publisher tests on")
+    total: int | None = Field(None, ge=0, description="in all")
 
 
 class Collection(Strict):
     """A published dataset: `name` is the file's name."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")
-    title: str
-    description: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$", description="what everything else calls it")
+    title: str = Field(description="for a person")
+    description: str = Field(description="what it holds, and its quirks")
     source: Source
     licence: Licence
-    citation: str
+    citation: str = Field(description="whom to cite")
     layout: Layout
     labels: dict[str, Label] = Field(min_length=1, description="label as spelled there -> our label")
     counts: Counts = Counts()
@@ -134,10 +136,10 @@ class Collection(Strict):
 class Degradation(Strict):
     """One kind of degradation with five severities."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")
-    title: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$", description="what everything else calls it")
+    title: str = Field(description="for a person")
     parameter: str = Field(description="name of the number that the severities set")
-    unit: str
+    unit: str = Field(description="of that number")
     severities: tuple[float, float, float, float, float] = Field(description="values for severity 1 to 5")
     source: str = Field(description="where the numbers come from")
     stored: bool = Field(

@@ -72,7 +72,10 @@ class AugmentSpec(Strict):
 class ModelSpec(Strict):
     """The network. `name` is one of ours (`cnn3`, `cnn4`, `slim`) or `timm:<name>`."""
 
-    name: str = Field(pattern=r"^(cnn3|cnn4|slim|timm:[A-Za-z0-9_.]+)$")
+    name: str = Field(
+        pattern=r"^(cnn3|cnn4|slim|timm:[A-Za-z0-9_.]+)$",
+        description="which network; timm: needs timm's name",
+    )
     weights: str = Field(
         "none",
         pattern=r"^(none|imagenet|.+\.safetensors)$",
@@ -90,7 +93,7 @@ class ModelSpec(Strict):
 class LossSpec(Strict):
     """Cross-entropy and its variants."""
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: n / (classes × n of the class), from the training part"
     )
@@ -99,16 +102,18 @@ class LossSpec(Strict):
 class OptimiserSpec(Strict):
     """The optimiser; `lr` is the peak."""
 
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="the method")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled for adamw, added to the gradient otherwise")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum, for sgd")
 
 
 class ScheduleSpec(Strict):
     """How the learning rate moves."""
 
-    name: Literal["constant", "cosine", "linear", "plateau"] = "constant"
+    name: Literal["constant", "cosine", "linear", "plateau"] = Field(
+        "constant", description="constant; to 0 by cosine or in a line; plateau: falls when val stands still"
+    )
     warmup_epochs: float = Field(0.0, ge=0, description="linear rise from 0; not for plateau")
     factor: float = Field(0.1, gt=0, lt=1, description="plateau: multiply by this")
     patience: int = Field(3, ge=0, description="plateau: after this many epochs without gain")
@@ -135,7 +140,9 @@ class StoppingSpec(Strict):
         ge=1,
         description="stop (in stages: go to the next) after so many epochs without gain; null = never",
     )
-    monitor: Literal["val_loss", "val_accuracy", "val_macro_f1"] = "val_macro_f1"
+    monitor: Literal["val_loss", "val_accuracy", "val_macro_f1"] = Field(
+        "val_macro_f1", description="what is watched on val"
+    )
     keep: Literal["best", "last"] = Field(
         "best", description="which epoch's weights become the model: the best by monitor, or the last"
     )
@@ -144,9 +151,9 @@ class StoppingSpec(Strict):
 class Recipe(Strict):
     """One recipe: `name` is the file's name."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")
-    title: str
-    description: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,39}$", description="what everything else calls it")
+    title: str = Field(description="for a person")
+    description: str = Field(description="what it is, in two sentences")
     source: str = Field(description="R1 to R5, or ours")
     profiles: tuple[Literal["demo", "kaggle", "folder"], ...] = Field(
         ("kaggle", "folder"), description="profiles that the recipe is meant for"
@@ -162,9 +169,9 @@ class Recipe(Strict):
     stages: tuple[StageSpec, ...] = Field(
         (), description="fine-tuning in stages, each with its own frozen part and rate; empty = one stage"
     )
-    batch_size: int = Field(64, ge=1, le=4096)
+    batch_size: int = Field(64, ge=1, le=4096, description="images a step")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights; null = none")
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one training each")
     notes: dict[str, str] = Field({}, description="figures of the source, figures of ours, choices made")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from commands.reference import PAGE, PARTS, render_fields, render_reference
 from pipeline.catalog import load_catalog
 from resources.settings import ROOT
 
@@ -33,6 +34,16 @@ def test_every_folder_of_the_file_tree_exists():
     for line in tree.strip().splitlines():
         path = line.split()[0]
         assert (ROOT / path).exists(), path
+
+
+def test_the_reference_is_what_the_code_says():
+    assert PAGE.read_text(encoding="utf-8") == render_reference(load_catalog())
+
+
+@pytest.mark.parametrize("model", PARTS.values())
+def test_every_field_of_the_catalog_has_a_meaning(model):
+    rows = [line.split(" | ") for line in render_fields(model).splitlines()[2:]]
+    assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
 
 
 def test_the_license_is_mit():
