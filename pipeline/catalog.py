@@ -68,7 +68,7 @@ class Layout(Strict):
     """How the files lie: which reader reads them, and where."""
 
     reader: Literal["class_folders", "figshare"] = Field(
-        description="class_folders: a folder a class; figshare: the .mat files of the reference, or its folders"
+        description="class_folders: one a class; figshare: the .mat files of the reference or its folders"
     )
     folders: tuple[ClassFolder, ...] = ()
     masks: str | None = Field(None, description="glob on file names that are masks, never images")
