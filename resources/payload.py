@@ -3,9 +3,10 @@
     python -m resources.payload train --spec work/spec.json
     torchrun --standalone --nproc-per-node 2 -m resources.payload train --spec work/spec.json
 
-Exit codes: 0 done; 2 a FalxError (the same input will fail again); 3 asked to stop; 4 one of several processes
-ran out of memory, start all again with more --parts; 5 another of several processes ended first; anything else
-a crash. The first process reports, by Pipes log lines and MLflow metrics; results are left in files.
+Exit codes: 0 done; 2 a FalxError (the same input will fail again); 3 asked to stop; 4 one of several
+processes ran out of memory, start all again with more --parts; 5 another of several processes ended first;
+anything else a crash. The first process reports, by Pipes log lines and MLflow metrics; results are left in
+files.
 """
 
 import argparse

@@ -22,8 +22,8 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Starts `python -m <payload> <task> --spec <file>` and waits; the launcher says where.
 
     `local` is one process on this machine, `torchrun` are `processes` of them that train one model,
-    `kubernetes` is a pod with as many; see the settings of the same names. `seeds` above 0 stands for those of
-    the recipe; `weights` is the folder of ImageNet weights.
+    `kubernetes` is a pod with as many; see the settings of the same names. `seeds` above 0 stands for those
+    of the recipe; `weights` is the folder of ImageNet weights.
     """
 
     launcher: Literal["local", "torchrun", "kubernetes"] = "local"

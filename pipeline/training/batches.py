@@ -54,7 +54,7 @@ class Part:
 def load_parts(spec: TrainingSpec) -> tuple[Part, Part]:
     """The train and the val part of a training, in an order that depends on content alone.
 
-    Of a control the training part has its own labels in another order, drawn from the seed; val keeps its own.
+    Of a control the training part has its labels in another order, drawn from the seed; val keeps its own.
 
     Raises:
         TrainingError: the split table is missing, a part is empty, or train lacks a class.

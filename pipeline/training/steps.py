@@ -86,10 +86,11 @@ def split_further(recipe: Recipe, parts: int, processes: int = 1) -> int:
         TrainingError: the parts are as small as they can be.
     """
     if recipe.batch_size // (2 * parts) < max(SMALLEST_PART, processes):
+        held = _size(recipe, parts * processes)
         raise TrainingError(
-            f"recipe {recipe.name!r} does not fit the device's memory, not even "
-            f"{_size(recipe, parts * processes)} images of {recipe.input.size} pixels at a time; end what else runs there, set FALX_DEVICE=cpu, "
-            "or copy the recipe with a smaller input.size"
+            f"recipe {recipe.name!r} does not fit the device's memory, not even {held} images of "
+            f"{recipe.input.size} pixels at a time; end what else runs there, set FALX_DEVICE=cpu, or copy "
+            "the recipe with a smaller input.size"
         )
     return 2 * parts
 
