@@ -2,9 +2,9 @@
 
     python -m benchmarks.reporting [--recipe slim64] [--images 1000] [--epochs 4]
 
-Pictures are drawn, and an asset is materialised that trains the recipe on them through the trainer, in its own
-process, under Dagster Pipes and with a real MLflow server on loopback. The payload itself measures the time
-that it spends on telling; the start is the time from the call of `materialize` to the line that comes right
+Pictures are drawn, and an asset is materialised that trains the recipe on them through the trainer, in its
+own process, under Dagster Pipes and with a real MLflow server on loopback. The payload itself measures the
+time that it spends on telling; the start is the time from the call of `materialize` to the line that comes right
 before the first step, pixels decoded and model built. The last line is JSON.
 """
 
@@ -41,9 +41,12 @@ def main() -> None:
         tracking = Tracking(home=str(folder / "home"))
         tracking.setup_for_execution(dg.build_init_resource_context())
         try:
-            with tracking.connected() as mlflow, dg.DagsterInstance.ephemeral() as instance:
-                with mlflow.run("benchmark", "benchmark") as run:
-                    report = materialise(spec, mlflow.uri, run.run_id, instance)
+            with (
+                tracking.connected() as mlflow,
+                dg.DagsterInstance.ephemeral() as instance,
+                mlflow.run("benchmark", "benchmark") as run,
+            ):
+                report = materialise(spec, mlflow.uri, run.run_id, instance)
         finally:
             tracking.teardown_after_execution(dg.build_init_resource_context())
     report |= {"images": options.images, "epochs": options.epochs, "recipe": options.recipe}

@@ -1,16 +1,16 @@
 """Training rate: Falx against the limit that its model sets, and against the ordinary script, end to end.
 
-    python -m benchmarks.steps [--recipes cnn3 slim64] [--images 256] [--rounds 3] [--threads 1] [--device cpu]
+    python -m benchmarks.steps [--recipes cnn3 slim64] [--images 256] [--rounds 3] [--threads 1]
 
 Three sides in one process, on the same pictures, recipe by recipe:
 
-- limit: the recipe's model and optimiser on batches that lie on the device already, scaled, never augmented; the
-  same memory format and arithmetic as Falx.
+- limit: the recipe's model and optimiser on batches that lie on the device already, scaled, never augmented;
+  the same memory format and arithmetic as Falx.
 - falx: `train_epoch`, as a training runs it: shuffled, augmented, degraded, averaged.
-- script: ImageFolder → torchvision's transforms v2 (flip, rotation, crop, jitter) → DataLoader, and the same model
-  in torch's defaults, fp32 and channels first. It leaves out degradations and averaging, which it lacks.
+- script: ImageFolder → torchvision's transforms v2 (flip, rotation, crop, jitter) → DataLoader, and the same
+  model in torch's defaults, fp32 and channels first. It has no degradations and no averaging.
 
-The rounds of the three alternate; a ratio is taken within a round, and the median counts. The last line is JSON.
+The rounds of the three alternate; a ratio is taken within a round, and the median counts. Last line: JSON.
 """
 
 import argparse

@@ -165,6 +165,7 @@ def _follow(arguments: argparse.Namespace, rank: int, size: int) -> int:
         return LEFT_ALONE
     except FalxError as error:
         sys.stderr.write(f"process {rank}: {type(error).__name__}: {error}\n")
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(FAREWELL_SECONDS)
         return 2
     except Stopped:

@@ -8,6 +8,7 @@ smaller parts where a batch did not fit, and opens no port to the network: the p
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -65,7 +66,11 @@ def _start(processes: int, command: list[str]) -> int:
 
 def choose_code(codes: list[int]) -> int:
     """The exit code that says why all ended: that of the process whose end was not brought by another's."""
-    return min(codes, key=lambda code: (code == LEFT_ALONE, code != OUT_OF_MEMORY, code == 3, code))
+    brought = (3, LEFT_ALONE, -signal.SIGTERM)  # the likeliest to be told by somebody outside comes first
+    own = [code for code in codes if code not in brought]
+    if not own:
+        return min(codes, key=brought.index)
+    return OUT_OF_MEMORY if OUT_OF_MEMORY in own else min(own)
 
 
 def _parse_arguments() -> argparse.Namespace:

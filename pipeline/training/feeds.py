@@ -170,7 +170,7 @@ def _name_file(
         tensors.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     key = [
         [spec.recipe.model.name, tensors.hexdigest()],
-        [hashlib.sha256(part.images.cpu().numpy()).hexdigest() for part in held],
+        [hashlib.sha256(part.images.cpu().numpy().data).hexdigest() for part in held],
         [spec.recipe.input.model_dump(), spec.recipe.augment.hflip > 0],
         [describe_environment(device, team), _CODE],
     ]

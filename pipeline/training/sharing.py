@@ -37,7 +37,7 @@ class _SharedNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         images: torch.Tensor,
         mean: torch.Tensor,
@@ -53,7 +53,7 @@ class _SharedNorm(torch.autograd.Function):
         return F.batch_norm(images, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         images, mean, variance, weight = ctx.saved_tensors
         shape, axes = _shape(images), _axes(images)
         scale = (variance + ctx.eps).rsqrt()
@@ -73,9 +73,7 @@ def _normalise(module: _BatchNorm, team: Team, images: torch.Tensor) -> torch.Te
     _remember(module, mean, variance, count)
     weight = torch.ones_like(mean) if module.weight is None else module.weight
     bias = torch.zeros_like(mean) if module.bias is None else module.bias
-    changed: torch.Tensor = _SharedNorm.apply(  # type: ignore[no-untyped-call]
-        images, mean, variance, weight, bias, module.eps, count, team
-    )
+    changed: torch.Tensor = _SharedNorm.apply(images, mean, variance, weight, bias, module.eps, count, team)
     for name in ("drop", "act"):  # timm's BatchNormAct2d goes on with these
         follower = getattr(module, name, None)
         changed = changed if follower is None else follower(changed)

@@ -53,7 +53,7 @@ def take_step(
     whole = _weigh(labels, class_weights)
     losses = []
     hits = torch.zeros((), dtype=torch.int64, device=labels.device)
-    for some, piece in zip(inputs.split([len(piece.rows) for piece in pieces]), pieces, strict=True):
+    for some, piece in zip(torch.split(inputs, [len(piece.rows) for piece in pieces]), pieces, strict=True):
         theirs, team.piece = labels[torch.from_numpy(piece.rows).to(labels.device)], piece
         logits = _answer(state, device, recipe, some)
         loss = F.cross_entropy(

@@ -98,7 +98,7 @@ class ManyTeam(Team):
         """Replace each gradient by its sum over all processes, as one message."""
         found = [parameter.grad for parameter in parameters if parameter.grad is not None]
         message = self.add_up(torch.cat([gradient.reshape(-1) for gradient in found]))
-        sums = message.split([gradient.numel() for gradient in found])
+        sums = torch.split(message, [gradient.numel() for gradient in found])
         for gradient, total in zip(found, sums, strict=True):
             gradient.copy_(total.view(gradient.shape))
 

@@ -80,6 +80,8 @@ def test_each_launcher_of_the_settings_has_its_command() -> None:
         ([3, 3], 3),
         ([5, 1], 1),
         ([1, -9], -9),
+        ([2, -15], 2),
+        ([-15, 3], 3),
     ],
 )
 def test_the_exit_code_is_that_of_the_process_that_ended_the_others(codes: list[int], chosen: int) -> None:
