@@ -4,8 +4,8 @@
 
 Pictures are drawn, and an asset is materialised that trains the recipe on them through the trainer, in its
 own process, under Dagster Pipes and with a real MLflow server on loopback. The payload itself measures the
-time that it spends on telling; the start is the time from the call of `materialize` to the line that comes right
-before the first step, pixels decoded and model built. The last line is JSON.
+time that it spends on telling; the start is the time from the call of `materialize` to the line that comes
+right before the first step, pixels decoded and model built. The last line is JSON.
 """
 
 import argparse
