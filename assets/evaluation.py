@@ -187,11 +187,12 @@ def digest_leaderboard(lake: Lake, raw_store: RawStore) -> str:
 
 
 def find_predictions(lake: Lake, raw_store: RawStore) -> list[str]:
-    """The predictions tables in the lake, of recipes that the catalog still has."""
+    """The predictions tables in the lake, of recipes that the catalog still has; controls are no rivals."""
     protocols = list_protocols(raw_store.catalog.collections)
     wanted = [
         f"predictions/{protocol_path(protocol)}/{name}"
-        for name in raw_store.catalog.recipes
+        for name, recipe in raw_store.catalog.recipes.items()
         for protocol in protocols
+        if not recipe.is_control
     ]
     return sorted(name for name in wanted if lake.manifest(name) is not None)

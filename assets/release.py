@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.gate import pass_gate
 from assets.materials import code_version, preview, result_of, table_asset
-from assets.trainings import is_trained, read_result, specify_all
+from assets.trainings import is_trained, judge, read_result, specify_all
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.registry import RELEASED, registered_name
@@ -60,5 +60,5 @@ def list_candidates(lake: Lake, raw_store: RawStore, trainer: Trainer) -> "pd.Da
         for spec in specify_all(recipe, "patient", lake, raw_store, trainer):
             if is_trained(spec):
                 score = read_result(Path(spec.work)).val["macro_f1"]
-                rows.append((recipe.name, spec.model_id, score, gate))
+                rows.append((recipe.name, spec.model_id, score, judge(recipe, gate)))
     return pd.DataFrame(rows, columns=["recipe", "model_id", "val_macro_f1", "gate"])

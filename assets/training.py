@@ -14,6 +14,7 @@ from assets.trainings import (
     CODE,
     is_fitted,
     is_trained,
+    judge,
     name_models,
     read_result,
     require_weights_of,
@@ -66,7 +67,7 @@ def model_asset(catalog: Catalog, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         """
         name, protocol = split_grid_key(context)
         recipe = raw_store.catalog.recipes[name]
-        gate = pass_gate(lake, protocol)
+        gate = judge(recipe, pass_gate(lake, protocol))
         specs = specify_all(recipe, protocol, lake, raw_store, trainer)
         require_weights_of(specs)
         shown: dict[str, Any] = {}
@@ -137,14 +138,18 @@ def describe_tags(context: dg.AssetExecutionContext, spec: TrainingSpec, gate: s
 
 def describe_run(spec: TrainingSpec, gate: str) -> str:
     """The text at the head of the run's page in MLflow."""
-    claim = (
-        "No picture and no patient crosses this split: its score is one to stand behind."
-        if spec.protocol == "patient"
-        else "Copies and patients cross this split; read its score beside the one under `patient`."
-    )
+    claim = "A control: it must score chance." if spec.recipe.is_control else _claim(spec.protocol)
     return (
         f"**{spec.recipe.title}** under `{spec.protocol}`, seed {spec.seed}. {claim}\n\n"
         f"Gate: {gate}.\n\nResearch software, not a medical device."
+    )
+
+
+def _claim(protocol: str) -> str:
+    return (
+        "No picture and no patient crosses this split: its score is one to stand behind."
+        if protocol == "patient"
+        else "Copies and patients cross this split; read its score beside the one under `patient`."
     )
 
 

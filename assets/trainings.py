@@ -15,13 +15,15 @@ from pipeline.protocols import protocol_path, split_table
 from pipeline.recipe import Recipe
 from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
 from resources.lake import Lake
+from resources.launchers import spec_root
 from resources.raw import RawStore
-from resources.trainer import Trainer, spec_root
+from resources.trainer import Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CODE = code_version("training", "recipe.py", "imaging", "curation/copies.py")
+CONTROL = "control, labels shuffled within the training part: it must score chance, and is never released"
 
 
 def specify_all(
@@ -115,6 +117,11 @@ def name_models(specs: Sequence[TrainingSpec]) -> str:
     partition was materialised tell whether to train again.
     """
     return "-".join(spec.model_id for spec in specs)
+
+
+def judge(recipe: Recipe, verdict: str) -> str:
+    """The verdict that a model carries: the gate's, or that it is a control and nothing to be released."""
+    return CONTROL if recipe.is_control else verdict
 
 
 def run_key(spec: TrainingSpec) -> str:

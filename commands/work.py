@@ -76,9 +76,21 @@ def run_training(recipe: str, protocol: str) -> int:
         say(graph.refresh("curate").describe())
         with tracking_server(graph, settings):
             say(graph.refresh("train", grid_key(recipe, protocol)).describe())
-            say(graph.refresh("compare").describe())
+            if not known.is_control:
+                say(graph.refresh("compare").describe())
+        if known.is_control:
+            return report_control(graph, recipe, protocol)
         say(render_leaderboard(graph.lake.read("leaderboard")))
     return 0
+
+
+def report_control(graph: Graph, recipe: str, protocol: str) -> int:
+    """Say whether a control scores chance; 1 where it does not."""
+    from pipeline.evaluation.control import describe_control, scores_chance
+
+    metrics = graph.lake.read(f"metrics/{protocol_path(protocol)}/{recipe}")
+    say(describe_control(metrics, recipe, protocol))
+    return 0 if scores_chance(metrics) else 1
 
 
 def check_recipe(graph: Graph, settings: Settings, name: str) -> Recipe:

@@ -15,6 +15,8 @@ FalxError
 ├── TrainingError        a training cannot start, continue or end well
 │   ├── WeightsError         pretrained weights are missing or do not fit
 │   ├── CheckpointError      a checkpoint belongs to another recipe or other data
+│   ├── MemoryShortError     a batch does not fit, and the processes must start again in more parts
+│   ├── LeftAloneError       another process of the same training has ended
 │   └── DivergedError        the loss is no longer a number
 ├── TrackingError        the MLflow server is missing, broken or taken
 └── ServingError         a packaged model or its input breaks the contract
@@ -115,6 +117,14 @@ class WeightsError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A checkpoint belongs to another recipe or to other data."""
+
+
+class MemoryShortError(TrainingError):
+    """A batch does not fit the memory of one of several processes; all must start again, in more parts."""
+
+
+class LeftAloneError(TrainingError):
+    """Another process of the same training has ended; why, it says itself."""
 
 
 class DivergedError(TrainingError):

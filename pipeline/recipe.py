@@ -24,6 +24,11 @@ class DataSpec(Strict):
         description="one: of the copies of a picture, the best one in these collections (see "
         "pipeline/curation/copies.py); all: every copy. Under published and stratified every file counts",
     )
+    labels: Literal["true", "shuffled"] = Field(
+        "true",
+        description="shuffled: a control, trained on labels that the seed shuffled within the training part; "
+        "it must score chance, and is never released",
+    )
 
 
 class InputSpec(Strict):
@@ -180,6 +185,11 @@ class Recipe(Strict):
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this recipe is there to score chance."""
+        return self.data.labels == "shuffled"
 
     def list_stages(self) -> tuple[StageSpec, ...]:
         """The stages; a recipe that names none has one, of `model.freeze` and the full rate."""

@@ -32,10 +32,16 @@ def connect_resources(settings: Settings) -> Mapping[str, dg.ConfigurableResourc
         ),
         "tracking": Tracking(home=home, uri=settings.mlflow_uri, ui=settings.mlflow_ui),  # type: ignore[call-arg]
         "trainer": Trainer(
+            launcher=settings.launcher,
+            processes=settings.processes,
             device=settings.device,
             threads=settings.threads_each,
             workers=workers,
             seeds=settings.seeds,
             weights=str(settings.weights or ""),
+            pod_image=settings.pod_image,
+            pod_namespace=settings.pod_namespace,
+            pod_volumes=settings.pod_volumes,
+            pod_gpus=settings.pod_gpus,
         ),
     }

@@ -1,9 +1,12 @@
 """The payload: one training or prediction as a process, started by the trainer, also runnable by hand.
 
     python -m resources.payload train --spec work/spec.json
+    torchrun --standalone --nproc-per-node 2 -m resources.payload train --spec work/spec.json
 
-Exit codes: 0 done; 2 a FalxError (the same input will fail again); 3 asked to stop; anything else a crash.
-It reports by Pipes log lines and MLflow metrics, and leaves its results in files.
+Exit codes: 0 done; 2 a FalxError (the same input will fail again); 3 asked to stop; 4 one of several
+processes ran out of memory, start all again with more --parts; 5 another of several processes ended first;
+anything else a crash. The first process reports, by Pipes log lines and MLflow metrics; results are left in
+files.
 """
 
 import argparse
@@ -12,21 +15,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import FalxError, TrainingError
+from pipeline.errors import FalxError, LeftAloneError, MemoryShortError, TrainingError
+from resources.lifeline import die_with_parent, end_with, say_code
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
 STARTED_BY_DAGSTER = "DAGSTER_PIPES_CONTEXT"
-WATCH_SECONDS = 1.0
+OUT_OF_MEMORY, LEFT_ALONE = 4, 5
+FAREWELL_SECONDS = 2.0  # the first process, which most likely fails the same way, is given time to say so
 
 
 class Stopped(BaseException):
@@ -61,26 +67,39 @@ class PipesReporter:
     def __init__(self, pipes: PipesContext, tracker: Tracker) -> None:
         self.pipes = pipes
         self.tracker = tracker
+        self.seconds = 0.0
+        """Time spent on telling, by now."""
 
     def started(self, facts: Mapping[str, str]) -> None:
         """Say what was chosen, and why; a batch that did not fit the memory is a warning."""
-        for name, fact in facts.items():
-            say = self.pipes.log.warning if name == "memory" else self.pipes.log.info
-            say(f"{name}: {fact}")
+        with self._timed():
+            for name, fact in facts.items():
+                say = self.pipes.log.warning if name == "memory" else self.pipes.log.info
+                say(f"{name}: {fact}")
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], note: str) -> None:
         """Say how an epoch went: figures, speed, what is left, the best so far."""
-        self.pipes.log.info(describe_epoch(epoch, metrics, note))
-        self.warn(self.tracker.log(epoch, metrics))
+        with self._timed():
+            self.pipes.log.info(describe_epoch(epoch, metrics, note))
+            self.warn(self.tracker.log(epoch, metrics))
 
     def close(self) -> None:
         """Deliver what the tracker still holds."""
-        self.warn(self.tracker.close())
+        with self._timed():
+            self.warn(self.tracker.close())
 
     def warn(self, text: str) -> None:
         """Pass on what the tracker had to say."""
         if text:
             self.pipes.log.warning(text)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - begun
 
 
 def describe_epoch(epoch: int, metrics: Mapping[str, float], note: str) -> str:
@@ -97,12 +116,23 @@ def describe_epoch(epoch: int, metrics: Mapping[str, float], note: str) -> str:
 def main() -> int:
     """Run the task named on the command line; returns the exit code."""
     arguments = _parse_arguments()
+    rank, size = (int(os.environ.get(name, fallback)) for name, fallback in (("RANK", 0), ("WORLD_SIZE", 1)))
     signal.signal(signal.SIGTERM, _stop)
-    if STARTED_BY_DAGSTER in os.environ:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if size > 1:
+        die_with_parent()  # torchrun starts each process in a session of its own, out of the trainer's reach
+    if STARTED_BY_DAGSTER in os.environ or size > 1:
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    if rank:
+        return _follow(arguments, rank, size)
     with open_dagster_pipes() as pipes:
         try:
-            return _run(arguments, pipes)
+            return _run(arguments, pipes, size)
+        except MemoryShortError as error:
+            pipes.log.warning(f"{error}: starting again")
+            _leave(OUT_OF_MEMORY)
+        except LeftAloneError as error:
+            pipes.log.warning(str(error))
+            _leave(LEFT_ALONE)
         except FalxError as error:
             pipes.log.error(f"{type(error).__name__}: {error}")  # noqa: TRY400 (a message, no crash)
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
@@ -112,10 +142,41 @@ def main() -> int:
             return 3
 
 
-def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
+def _leave(code: int) -> NoReturn:
+    """End without closing Pipes, since Dagster listens to nobody after that: the next process goes on."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _follow(arguments: argparse.Namespace, rank: int, size: int) -> int:
+    """Train as one of several processes, but the first; it alone reports."""
+    from pipeline.training.loop import train
+    from pipeline.training.spec import SilentReporter, TrainingSpec
+    from pipeline.training.team import open_team
+
+    try:
+        spec = _read_spec(arguments.spec, TrainingSpec)
+        with open_team(rank, size, device=spec.device, meeting=arguments.meeting) as team:
+            train(spec, SilentReporter(), team, parts=arguments.parts)
+    except MemoryShortError as error:
+        sys.stderr.write(f"process {rank}: {error}\n")
+        return OUT_OF_MEMORY
+    except LeftAloneError:
+        return LEFT_ALONE
+    except FalxError as error:
+        sys.stderr.write(f"process {rank}: {type(error).__name__}: {error}\n")
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(FAREWELL_SECONDS)
+        return 2
+    except Stopped:
+        return 3
+    return 0
+
+
+def _run(arguments: argparse.Namespace, pipes: PipesContext, size: int) -> int:
     start = time.monotonic()
     if arguments.task == "train":
-        _train(arguments, pipes)
+        _train(arguments, pipes, size)
     else:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
@@ -125,17 +186,21 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
     return 0
 
 
-def _train(arguments: argparse.Namespace, pipes: PipesContext) -> None:
+def _train(arguments: argparse.Namespace, pipes: PipesContext, size: int) -> None:
     from pipeline.training.spec import TrainingSpec
 
     spec = _read_spec(arguments.spec, TrainingSpec)
     from pipeline.training.loop import train  # torch, which a spec that cannot be used need not wait for
+    from pipeline.training.team import open_team
 
-    reporter = PipesReporter(pipes, _open_tracker(arguments))
+    reporter, begun = PipesReporter(pipes, _open_tracker(arguments)), time.monotonic()
     try:
-        result = train(spec, reporter)
+        with open_team(0, size, device=spec.device, meeting=arguments.meeting) as team:
+            result = train(spec, reporter, team, parts=arguments.parts)
     finally:
         reporter.close()
+    spent = time.monotonic() - begun
+    pipes.log.info(f"reporting took {reporter.seconds:.2f} s of {spent:.1f} s")
     figures = ", ".join(f"val {name} {value:.4f}" for name, value in result.val.items())
     pipes.log.info(f"best epoch {result.best_epoch} of {result.epochs}: {figures}")
     from pipeline.serving.fitting import write_fitted
@@ -167,14 +232,11 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--spec", type=Path, required=True, help="JSON file of the task's specification")
     parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
     parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")
+    parser.add_argument("--parts", type=int, default=1, help="into how many parts a batch goes at least")
+    parser.add_argument(
+        "--meeting", default="", help="new file where several processes meet; empty = torchrun's"
+    )
     return parser.parse_args()
-
-
-def _end_with(parent: int) -> None:
-    """End as if asked to stop once the process that started this one is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -182,4 +244,4 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(say_code(main()))

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.atomic import write_text
 from pipeline.catalog import DEFAULT_CATALOG
 from pipeline.errors import SettingsError
+from resources.volumes import read_volumes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,10 +54,17 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="port of MLflow in `make ui`")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of Dagster in `make ui`")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")
+    launcher: Literal["local", "torchrun", "kubernetes"] = Field(
+        "local",
+        description="where trainings run: local (a process here), torchrun (several), kubernetes (a pod)",
+    )
+    processes: int = Field(
+        1, ge=1, le=64, description="processes that train one model together, a GPU each where there are GPUs"
+    )
     threads: int = Field(
         0,
         ge=0,
-        description="threads of each training; 0 = all cores, shared by those at once; in the demo 1",
+        description="threads of each training process; 0 = all cores, shared by those at once; in the demo 1",
     )
     trainings: int = Field(
         0, ge=0, description="models that are trained at once; 0 = one, in the demo one a core"
@@ -69,6 +77,14 @@ class Settings(BaseSettings):
         description="folder of ImageNet weights, `<timm's name>.safetensors` each; looked in before timm's "
         "cache and the hub",
     )
+    pod_image: str = Field("", description="kubernetes: container image with this project installed")
+    pod_namespace: str = Field("", description="kubernetes: namespace; empty = that of the current context")
+    pod_volumes: str = Field(
+        "",
+        description="kubernetes: claims that hold home and collections, under their paths here, as "
+        "`claim:/path,claim:/path:ro`",
+    )
+    pod_gpus: int = Field(0, ge=0, description="kubernetes: GPUs of a training's pod")
     workers: int = Field(0, ge=0, description="threads that read and decode files; 0 = all cores")
     phantom_scale: float = Field(
         1.0, gt=0, le=4, description="size of the phantom collections; 1 is about 1,500 files"
@@ -102,11 +118,32 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"FALX_WEIGHTS={self.weights} is no folder; give one that holds weights, or unset it"
             )
+        if mistake := self._find_launcher_mistake():
+            raise ValueError(mistake)
         if self.datasets is not None and not self.datasets.is_dir():
             raise ValueError(
                 f"FALX_DATASETS={self.datasets} is no folder; give one that holds the collections"
             )
         return self
+
+    def _find_launcher_mistake(self) -> str:
+        if self.launcher == "local":
+            one = self.processes == 1
+            return (
+                "" if one else f"FALX_PROCESSES={self.processes} needs FALX_LAUNCHER=torchrun or kubernetes"
+            )
+        if self.launcher == "torchrun":
+            return ""
+        if not self.pod_image or not self.mlflow_uri:
+            missing = "FALX_MLFLOW_URI" if self.pod_image else "FALX_POD_IMAGE"
+            return f"FALX_LAUNCHER=kubernetes needs {missing}: a pod has nothing of this machine"
+        if 0 < self.pod_gpus < self.processes:
+            return f"FALX_PROCESSES={self.processes} need a GPU each; FALX_POD_GPUS={self.pod_gpus}"
+        try:
+            read_volumes(self.pod_volumes)
+        except ValueError as error:
+            return f"FALX_POD_VOLUMES: {error}"
+        return ""
 
     @property
     def cores(self) -> int:
@@ -121,7 +158,8 @@ class Settings(BaseSettings):
     @property
     def threads_each(self) -> int:
         """Threads of one training; a second one would not speed up the demo's small networks."""
-        return self.threads or (1 if self.profile == "demo" else max(1, self.cores // self.at_once))
+        shared = self.at_once * self.processes
+        return self.threads or (1 if self.profile == "demo" else max(1, self.cores // shared))
 
     @property
     def mlflow_ui(self) -> str:

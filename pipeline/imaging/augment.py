@@ -79,6 +79,11 @@ class Augmenter:
             changed = change_by_batch(self._spec, planes, maps, draws)
         return self._degrade_some(changed[:, None], draws, seeds)
 
+    def draw_mirrors(self, image_ids: Sequence[str], epoch: int) -> NDArray[np.bool_]:
+        """Which images of a batch this augmenter mirrors: bool [n]; the draws of `__call__`."""
+        maps = draw_maps(self._spec, [seed_for(self._seed, epoch, image_id) for image_id in image_ids], 1, 1)
+        return np.zeros(len(image_ids), dtype=bool) if maps is None else maps[:, 0, 0] < 0
+
     def _change_by_plane(self, planes: NDArray[np.uint8], maps: Floats | None, draws: Floats) -> torch.Tensor:
         changed = np.empty(planes.shape, np.float32)
         bounds = [round(len(planes) * part / self._threads) for part in range(self._threads + 1)]

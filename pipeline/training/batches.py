@@ -1,7 +1,7 @@
 """The images of a training, in memory; which of them make a batch is a function of (seed, epoch) alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,8 @@ class Part:
 def load_parts(spec: TrainingSpec) -> tuple[Part, Part]:
     """The train and the val part of a training, in an order that depends on content alone.
 
+    Of a control the training part has its labels in another order, drawn from the seed; val keeps its own.
+
     Raises:
         TrainingError: the split table is missing, a part is empty, or train lacks a class.
         SourceError: a raw file is no longer the one that the table names.
@@ -63,7 +65,13 @@ def load_parts(spec: TrainingSpec) -> tuple[Part, Part]:
     size, root = spec.recipe.input.size, Path(spec.cache)
     cache = open_cache(rows, folders, size=size, root=root, workers=spec.workers)
     train, val = (_take_part(rows[rows["split"] == name], cache) for name in ("train", "val"))
-    return train, val
+    return (shuffle_labels(train, spec.seed) if spec.recipe.is_control else train), val
+
+
+def shuffle_labels(part: Part, seed: int) -> Part:
+    """The same images and the same labels, each image with the label of one that was drawn for it."""
+    generator = torch.Generator().manual_seed(seed_for(seed, "labels"))
+    return replace(part, labels=part.labels[torch.randperm(len(part), generator=generator)])
 
 
 def _take_part(rows: pd.DataFrame, cache: ImageCache) -> Part:

@@ -64,13 +64,14 @@ def predict(
             f"uint8 [n, {size}, {size}] or float [n, 1, {size}, {size}] in [0, 1]"
         )
     found = [
-        torch.softmax(model(_prepare(batch, recipe, device)).double(), dim=1).cpu()
+        torch.softmax(model(prepare_images(batch, recipe, device)).double(), dim=1).cpu()
         for batch in torch.split(pixels, batch_size)
     ]
     return torch.cat(found).numpy() if len(pixels) else np.empty((0, 4))
 
 
-def _prepare(batch: torch.Tensor, recipe: Recipe, device: str) -> torch.Tensor:
+def prepare_images(batch: torch.Tensor, recipe: Recipe, device: str) -> torch.Tensor:
+    """What a model is fed: uint8 or float [n, 1, h, w] -> float32 [n, channels, h, w], on the device."""
     batch = batch.to(device)
     scaled = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
     return normalise(scaled, recipe).contiguous(memory_format=torch.channels_last)

@@ -5,176 +5,137 @@ history: a training that was interrupted and resumed ends in the same bytes as o
 does not fit the device's memory, training goes back to the last finished epoch and computes it in parts.
 """
 
-import math
 import time
 from pathlib import Path
 
 import torch
 
 from pipeline.digests import seed_for
-from pipeline.errors import DivergedError
-from pipeline.imaging.augment import Augmenter
-from pipeline.training.batches import Part, load_parts, order_batches, weigh_classes
+from pipeline.errors import MemoryShortError
+from pipeline.training.batches import Part, load_parts
 from pipeline.training.checkpoints import read_checkpoint, read_result, write_history, write_result
 from pipeline.training.devices import Device, choose_device
+from pipeline.training.epochs import check_finite, train_epoch, validate
 from pipeline.training.events import start_events
+from pipeline.training.feeds import Feed, explain_features, make_feed
 from pipeline.training.graphs import trace_graph
-from pipeline.training.inference import BATCH_SIZE, predict
 from pipeline.training.models import build_model, count_parameters
-from pipeline.training.optimisers import find_rate, set_rate
 from pipeline.training.progress import comment_epoch, find_kept, find_stage, find_stop
-from pipeline.training.scores import score_epoch
+from pipeline.training.sharing import share_layers
 from pipeline.training.spec import Reporter, SilentReporter, TrainingResult, TrainingSpec, digest_identity
-from pipeline.training.state import (
-    Row,
-    State,
-    enter_stage,
-    explaining,
-    restore_state,
-    save_state,
-    start_state,
-)
-from pipeline.training.steps import describe_parts, split_further, take_step
+from pipeline.training.state import State, enter_stage, explaining, restore_state, save_state, start_state
+from pipeline.training.steps import describe_parts, split_further
+from pipeline.training.team import Team, check_shares
 
 __all__ = ["Reporter", "SilentReporter", "train"]
 
 
-def train(spec: TrainingSpec, reporter: Reporter) -> TrainingResult:
+def train(
+    spec: TrainingSpec, reporter: Reporter, team: Team | None = None, *, parts: int = 1
+) -> TrainingResult:
     """Train a recipe, from the start or from the last finished epoch; a complete training is only read.
 
     Writes into `spec.work` (see `pipeline.training.checkpoints`), every file whole or not at all. On one
-    machine and one number of threads the weights are bitwise repeatable, however often it was interrupted.
-    Sets torch's threads and seeds torch's global generator.
+    machine, one number of threads and one of processes the weights are bitwise repeatable, however often it
+    was interrupted. Sets torch's threads and seeds torch's global generator.
+
+    Args:
+        team: the processes that train together, each of which calls this; the first writes. None = alone.
+        parts: into how many parts a batch goes at least; a checkpoint may ask for more.
 
     Raises:
         TrainingError: the device, the network or the data cannot be trained with; says what to do.
+        MemoryShortError: a process of a team ran out of memory; to be started again in more parts.
         WeightsError: pretrained weights are missing or do not fit.
         CheckpointError: the work folder holds another training.
         DivergedError: the loss is no longer a number.
     """
-    work = Path(spec.work)
+    work, team = Path(spec.work), team or Team()
     finished = read_result(work, spec)
     if finished:
         return finished
-    state, device, why = _begin(spec)
+    state, device, why = _begin(spec, team, parts=parts)
     train_part, val_part = load_parts(spec)
-    parts = train_part.to(device.name), val_part.to(device.name)
+    check_shares(spec.recipe, len(train_part), team)
+    held = train_part.to(device.name), val_part.to(device.name)
     graph, trouble = trace_graph(state.model, spec.recipe)
     why |= {"graph": trouble} if trouble else {}
-    with explaining(work, state, "the first file"):
-        start_events(work, state.history, graph)
-        write_history(work, state.history)
-    reporter.started(_describe(spec, state, device, parts, why))
+    if team.leads:
+        with explaining(work, state, "the first file"):
+            start_events(work, state.history, graph)
+            write_history(work, state.history)
+    reporter.started(_describe(spec, state, device, held, why))
     if state.history:
         reporter.epoch(len(state.history), state.history[-1], "resumed after this epoch")
-    while not _train_epochs(spec, state, device, parts, reporter):
-        smaller = split_further(spec.recipe, state.parts)
+    while not _train_epochs(spec, state, device, held, reporter, team):
+        smaller = split_further(spec.recipe, state.parts, team.size)
+        if team.size > 1:
+            # The others wait for this one in the middle of a step: nobody can go on.
+            raise MemoryShortError(describe_parts(spec.recipe, smaller, team.size))
         del state  # its memory is needed for what takes its place
         torch.cuda.empty_cache()
-        state, device, begun = _begin(spec, parts=smaller)
+        state, device, begun = _begin(spec, team, parts=smaller)
         why["memory"] = begun["memory"]
         reporter.started({"memory": why["memory"], "resume": begun["resume"]})
     why["stopping"] = find_stop(spec.recipe, state.history)
-    result = _conclude(spec, state, device, parts, why)
-    with explaining(work, state, "the result"):
-        write_result(work, result)
+    result = _conclude(spec, state, device, held, why)
+    if team.leads:
+        with explaining(work, state, "the result"):
+            write_result(work, result)
     return result
 
 
-def _begin(spec: TrainingSpec, *, parts: int = 1) -> tuple[State, Device, dict[str, str]]:
-    """The state after the last finished epoch, or before the first, and the reason of each choice.
-
-    Args:
-        parts: into how many parts a batch goes at least; a checkpoint may ask for more.
-    """
+def _begin(spec: TrainingSpec, team: Team, *, parts: int = 1) -> tuple[State, Device, dict[str, str]]:
+    """The state after the last finished epoch, or before the first, and the reason of each choice."""
     checkpoint = read_checkpoint(Path(spec.work), spec)
     torch.manual_seed(seed_for(spec.seed, "weights"))
     # A checkpoint holds all weights: the file that training began from may be gone by now.
     model = build_model(spec.recipe, weights="none" if checkpoint else None, folder=spec.weights)
-    device = choose_device(spec.device, model, threads=spec.threads)
+    device = choose_device(team.place(spec.device), model, threads=spec.threads)
     state = start_state(spec, model, device)
     why = dict(device.why)
-    why["resume"] = restore_state(state, spec.recipe, checkpoint, device)
+    why |= {"processes": team.describe()} if team.size > 1 else {}
+    why["resume"] = restore_state(state, spec.recipe, checkpoint, device, team)
     why["weights"] = model.origin
     state.parts = max(state.parts, parts)
     if state.parts > 1:
-        why["memory"] = describe_parts(spec.recipe, state.parts)
+        why["memory"] = describe_parts(spec.recipe, state.parts, team.size)
+    for network in (state.model, state.average.model) if state.average else (state.model,):
+        team.follow(list(network.state_dict().values()))
+    share_layers(state.model, team)
+    stage = find_stage(spec.recipe, state.history)
+    if stage and (reason := explain_features(spec.recipe, state.model, stage)):
+        why["features"] = reason
     return state, device, why
 
 
 def _train_epochs(
-    spec: TrainingSpec, state: State, device: Device, parts: tuple[Part, Part], reporter: Reporter
+    spec: TrainingSpec, state: State, device: Device, held: tuple[Part, Part], reporter: Reporter, team: Team
 ) -> bool:
     """Train to the end; false where the device's memory was too small, and the state is spoilt."""
     recipe = spec.recipe
-    augmenter = Augmenter(recipe.augment, spec.degradations, seed=spec.seed, threads=spec.threads)
+    feeds: dict[int, Feed] = {}
     while stage := find_stage(recipe, state.history):
         enter_stage(state, recipe, stage)
         epoch, begun = len(state.history) + 1, time.monotonic()
         try:
-            row = _train_epoch(spec, state, device, parts[0], augmenter)
+            if stage.number not in feeds:
+                feeds = {stage.number: make_feed(spec, state, device, held, stage, team)}
+            row = train_epoch(spec, state, device, feeds[stage.number], team)
             trained = time.monotonic() - begun
-            row |= _validate(spec, state, device, parts[1])
+            row |= validate(spec, state, device, feeds[stage.number], team)
         except torch.OutOfMemoryError:
             return False
-        _check_finite(spec, row)
+        check_finite(spec, row)
         state.history.append(row)
         state.seconds += time.monotonic() - begun
-        kept = find_kept(recipe, state.history) == epoch - 1
-        save_state(Path(spec.work), spec, state, device, kept=kept)
+        if team.leads:
+            kept = find_kept(recipe, state.history) == epoch - 1
+            save_state(Path(spec.work), spec, state, device, team, kept=kept)
         left = (recipe.stopping.epochs - epoch) * state.seconds / epoch
-        rates = {"images_per_second": len(parts[0]) / trained, "seconds_left": left}
+        rates = {"images_per_second": len(held[0]) / trained, "seconds_left": left}
         reporter.epoch(epoch, row | rates, comment_epoch(recipe, state.history))
     return True
-
-
-def _train_epoch(spec: TrainingSpec, state: State, device: Device, part: Part, augmenter: Augmenter) -> Row:
-    recipe, epoch = spec.recipe, len(state.history) + 1
-    torch.manual_seed(seed_for(spec.seed, "dropout", epoch))
-    balanced = recipe.loss.class_weights == "balanced"
-    class_weights = weigh_classes(part.labels) if balanced else None
-    batches = list(order_batches(len(part), recipe.batch_size, seed=spec.seed, epoch=epoch))
-    totals = torch.zeros(2, dtype=torch.float64, device=device.name)
-    rate = 0.0
-    state.model.train()
-    for index, batch in enumerate(batches):
-        step = (epoch - 1) * len(batches) + index
-        rate = find_rate(recipe, step, len(batches), state.history)
-        set_rate(state.optimiser, rate)
-        ids = [part.image_ids[row] for row in batch]
-        rows = torch.from_numpy(batch).to(device.name)
-        images, labels = augmenter(part.images[rows], ids, epoch), part.labels[rows]
-        loss, hits = take_step(state, device, recipe, images, labels, class_weights)
-        if state.average:
-            state.average.update(state.model, step)
-        totals += torch.stack([loss.double() * len(batch), hits.double()])
-    loss_sum, hit_sum = totals.tolist()
-    stage = {"stage": state.stage} if recipe.stages else {}
-    return {
-        "epoch": epoch,
-        **stage,
-        "train_loss": loss_sum / len(part),
-        "train_accuracy": hit_sum / len(part),
-        "lr": rate,
-    }
-
-
-def _validate(spec: TrainingSpec, state: State, device: Device, part: Part) -> Row:
-    model = state.judged.eval()
-    size = max(1, BATCH_SIZE // state.parts)
-    probabilities = predict(model, part.images, spec.recipe, device=device.name, batch_size=size)
-    scores = score_epoch(probabilities, part.labels.cpu().numpy())
-    return {f"val_{name}": value for name, value in scores.items()}
-
-
-def _check_finite(spec: TrainingSpec, row: Row) -> None:
-    if all(math.isfinite(row[name]) for name in ("train_loss", "val_loss")):
-        return
-    raise DivergedError(
-        f"the loss of recipe {spec.recipe.name!r} is no longer a number in epoch {row['epoch']:.0f} "
-        f"(train {row['train_loss']}, val {row['val_loss']}, learning rate {row['lr']:.3g}). Try a tenth of "
-        f"optimiser.lr ({spec.recipe.optimiser.lr:.3g}), or schedule.warmup_epochs: 1"
-    )
 
 
 def _describe(

@@ -21,6 +21,7 @@ from pipeline.training.models import Network
 from pipeline.training.optimisers import make_optimiser
 from pipeline.training.progress import Stage, find_stage
 from pipeline.training.spec import TrainingSpec
+from pipeline.training.team import Team
 
 Row = dict[str, float]
 
@@ -64,7 +65,9 @@ def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:
     state.stage = stage.number
 
 
-def restore_state(state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | None, device: Device) -> str:
+def restore_state(
+    state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | None, device: Device, team: Team
+) -> str:
     """Bring a fresh state to where a checkpoint is; says in words where training goes on."""
     if checkpoint is None:
         return "started from the beginning"
@@ -77,13 +80,15 @@ def restore_state(state: State, recipe: Recipe, checkpoint: Mapping[str, Any] | 
         state.average.model.load_state_dict(checkpoint["average"])
     state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
     state.parts, state.model.origin = checkpoint["parts"], checkpoint["origin"]
-    then, now = checkpoint["environment"], describe_environment(device)
+    then, now = checkpoint["environment"], describe_environment(device, team)
     changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
     warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
     return f"resumed after epoch {len(state.history)}{warning if changes else ''}"
 
 
-def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, kept: bool) -> None:
+def save_state(
+    work: Path, spec: TrainingSpec, state: State, device: Device, team: Team, *, kept: bool
+) -> None:
     """Write what the last epoch left, its weights too where they are `kept` as the model.
 
     The checkpoint comes last: a crash before it repeats the epoch and writes the same bytes again.
@@ -99,7 +104,7 @@ def save_state(work: Path, spec: TrainingSpec, state: State, device: Device, *, 
         "seconds": state.seconds,
         "parts": state.parts,
         "origin": state.model.origin,
-        "environment": describe_environment(device),
+        "environment": describe_environment(device, team),
     }
     with explaining(work, state, f"epoch {len(state.history)}"):
         write_history(work, state.history)
@@ -130,10 +135,11 @@ def explaining(work: Path, state: State, what: str) -> Iterator[None]:
         ) from error
 
 
-def describe_environment(device: Device) -> dict[str, str]:
+def describe_environment(device: Device, team: Team) -> dict[str, str]:
     """What bitwise repeatability depends on, beside the spec."""
     return {
         "device": device.name,
+        "processes": str(team.size),
         "precision": device.precision,
         "threads": str(device.threads),
         "torch": str(torch.__version__),

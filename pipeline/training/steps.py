@@ -1,4 +1,4 @@
-"""One training step, whole or in parts where the device's memory does not hold the batch."""
+"""One training step: whole, or in parts where the device's memory does not hold the batch."""
 
 import torch
 from torch.nn import functional as F
@@ -8,77 +8,98 @@ from pipeline.recipe import Recipe
 from pipeline.training.devices import Device
 from pipeline.training.inputs import normalise
 from pipeline.training.state import State
+from pipeline.training.team import Piece, Team
 
 # Batch norm cannot be trained on a single image.
 SMALLEST_PART = 2
+
+
+def divide_batch(state: State, count: int, team: Team) -> list[Piece]:
+    """What this process computes of a batch of `count` images, part by part."""
+    return team.divide(count, max(1, min(state.parts, count // max(SMALLEST_PART, team.size))))
 
 
 def take_step(
     state: State,
     device: Device,
     recipe: Recipe,
-    images: torch.Tensor,
+    inputs: torch.Tensor,
     labels: torch.Tensor,
     class_weights: torch.Tensor | None,
+    team: Team | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward, backward and one step of the optimiser, for one batch.
 
     With `state.parts` above 1 the batch is computed part by part and the gradients are added up: the same
-    gradient up to rounding, except that batch norm sees the parts.
+    gradient up to rounding, except that batch norm sees the parts. A team shares out each part, and batch
+    norm sees all of it.
 
     Args:
-        images: float32 [n, 1, h, w] in [0, 1], on the device.
-        labels: int64 [n], on the device.
+        inputs: the images that `divide_batch` gives this process, float32 [n, 1, h, w] in [0, 1]; or their
+            features [n, f], where the backbone is frozen; on the device.
+        labels: int64 [batch], of the whole batch, on the device.
         class_weights: float32 [classes], or none.
+        team: the processes that compute the batch together; none = this one alone.
 
     Returns:
-        The mean loss and the number of right answers, both on the device.
+        This process's share of the mean loss, and of the number of right answers, both on the device.
 
     Raises:
         torch.OutOfMemoryError: the device's memory does not hold a part.
     """
+    team = team or Team()
     state.optimiser.zero_grad(set_to_none=True)
-    count = max(1, min(state.parts, len(labels) // SMALLEST_PART))
-    parts = [*zip(images.tensor_split(count), labels.tensor_split(count), strict=True)]
+    pieces = divide_batch(state, len(labels), team)
     whole = _weigh(labels, class_weights)
     losses = []
     hits = torch.zeros((), dtype=torch.int64, device=labels.device)
-    for some, theirs in parts:
-        prepared = normalise(some, recipe).contiguous(memory_format=torch.channels_last)
-        with device.autocast():
-            logits = state.model(prepared)
+    for some, piece in zip(torch.split(inputs, [len(piece.rows) for piece in pieces]), pieces, strict=True):
+        theirs, team.piece = labels[torch.from_numpy(piece.rows).to(labels.device)], piece
+        logits = _answer(state, device, recipe, some)
         loss = F.cross_entropy(
             logits.float(), theirs, weight=class_weights, label_smoothing=recipe.loss.label_smoothing
         )
-        if len(parts) > 1:
+        if len(pieces) > 1 or team.size > 1:
             loss = loss * (_weigh(theirs, class_weights) / whole)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         hits += (logits.argmax(dim=1) == theirs).sum()
+    team.add_up_gradients(list(state.model.parameters()))
     state.optimiser.step()
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), hits
 
 
-def split_further(recipe: Recipe, parts: int) -> int:
-    """Into how many parts a batch goes that did not fit in `parts`.
+def _answer(state: State, device: Device, recipe: Recipe, inputs: torch.Tensor) -> torch.Tensor:
+    """Logits of images, or of features that stand for them."""
+    features = inputs.ndim == 2
+    if not features:
+        inputs = normalise(inputs, recipe).contiguous(memory_format=torch.channels_last)
+    with device.autocast():
+        logits: torch.Tensor = state.model.head(inputs) if features else state.model(inputs)
+    return logits
+
+
+def split_further(recipe: Recipe, parts: int, processes: int = 1) -> int:
+    """Into how many parts a batch goes that did not fit in `parts`, each shared by so many processes.
 
     Raises:
         TrainingError: the parts are as small as they can be.
     """
-    if recipe.batch_size // (2 * parts) < SMALLEST_PART:
+    if recipe.batch_size // (2 * parts) < max(SMALLEST_PART, processes):
+        held = _size(recipe, parts * processes)
         raise TrainingError(
-            f"recipe {recipe.name!r} does not fit the device's memory, not even {_size(recipe, parts)} "
-            f"images of {recipe.input.size} pixels at a time; end what else runs there, set FALX_DEVICE=cpu, "
-            "or copy the recipe with a smaller input.size"
+            f"recipe {recipe.name!r} does not fit the device's memory, not even {held} images of "
+            f"{recipe.input.size} pixels at a time; end what else runs there, set FALX_DEVICE=cpu, or copy "
+            "the recipe with a smaller input.size"
         )
     return 2 * parts
 
 
-def describe_parts(recipe: Recipe, parts: int) -> str:
+def describe_parts(recipe: Recipe, parts: int, processes: int = 1) -> str:
     """What a batch that is computed in parts means, for a person."""
     return (
         f"out of memory with batches of {recipe.batch_size}: each is now computed in {parts} parts of at "
-        f"most {_size(recipe, parts)} images, their gradients added up; batch norm sees the parts"
+        f"most {_size(recipe, parts * processes)} images, their gradients added up; batch norm sees the parts"
     )
 
 

@@ -16,6 +16,7 @@ from assets.trainings import (
     identify_recipe,
     is_fitted,
     is_trained,
+    judge,
     name_models,
     read_result,
     require_weights_of,
@@ -243,3 +244,34 @@ def test_the_leaderboards_digest_follows_every_predictions_table(curated):
     lake.write("predictions/patient/cnn3", pd.DataFrame([row | {"p_glioma": 0.3}]), inputs="i", code="c")
     assert digest_leaderboard(lake, store) not in (before, added)
     assert digest_leaderboard(lake, store) == digest_leaderboard(lake, store)
+
+
+def test_a_control_carries_its_name_as_verdict_and_is_neither_ranked_nor_released(curated, specify):
+    lake, store = curated
+    recipe = store.catalog.recipes["slim64_shuffled"]
+    assert judge(recipe, "passed").startswith("control, labels shuffled")
+    assert judge(store.catalog.recipes["slim64"], "passed") == "passed"
+    spec = specify("slim64")[0]
+    control = spec.model_copy(update={"recipe": recipe})
+    assert "A control: it must score chance." in describe_run(control, judge(recipe, "passed"))
+    row = {"model_id": "m", "protocol": "patient", "seed": 0, "image_id": "a", "collection": "c", "path": "p"}
+    row |= {
+        "variant": "clean",
+        "label": "glioma",
+        "group_id": "g",
+        **{f"p_{label}": 0.25 for label in LABELS},
+    }
+    for name in ("slim64", "slim64_shuffled"):
+        frame = pd.DataFrame([row | {"recipe": name}])
+        lake.write(f"predictions/patient/{name}", frame, inputs="i", code="c")
+    assert find_predictions(lake, store) == ["predictions/patient/slim64"]
+
+
+def test_a_control_that_scores_best_is_no_champion():
+    from pipeline.evaluation.champion import choose_champion
+
+    recipe = load_catalog().recipes["slim64_shuffled"]
+    rows = [("slim64", "a", 0.8, "passed"), (recipe.name, "b", 0.99, judge(recipe, "passed"))]
+    frame = choose_champion(pd.DataFrame(rows, columns=["recipe", "model_id", "val_macro_f1", "gate"]))
+    assert frame.loc[frame["champion"], "recipe"].tolist() == ["slim64"]
+    assert "the gate says control, labels shuffled" in frame.set_index("recipe").loc[recipe.name, "why"]

@@ -210,6 +210,18 @@ def test_without_mlflow_nothing_is_said():
     assert recorder.lines == ["info epoch 1: note"]
 
 
+def test_the_time_spent_on_telling_is_counted():
+    class Slow(NoTracker):
+        def log(self, epoch, metrics) -> str:
+            time.sleep(0.02)
+            return ""
+
+    reporter = PipesReporter(Recorder(), Slow())
+    reporter.epoch(1, {}, "note")
+    reporter.epoch(2, {}, "note")
+    assert 0.04 <= reporter.seconds < 1
+
+
 def test_a_person_who_watches_sees_figures_speed_and_time_left():
     metrics = {"epoch": 3, "lr": 0.1, "train_loss": 0.5, "val_loss": 0.25, "val_macro_f1": 0.75}
     metrics |= {"images_per_second": 1234.5, "seconds_left": 61.2}

@@ -103,3 +103,53 @@ def test_a_dot_is_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("FALX_DATASETS", ".")
     settings = load_settings()
     assert (settings.home, settings.datasets) == (tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PROCESSES": "2"}, "FALX_PROCESSES=2 needs FALX_LAUNCHER=torchrun or kubernetes"),
+        ({"LAUNCHER": "slurm"}, "'local', 'torchrun' or 'kubernetes'"),
+        ({"LAUNCHER": "kubernetes"}, "needs FALX_POD_IMAGE: a pod has nothing of this machine"),
+        ({"LAUNCHER": "kubernetes", "POD_IMAGE": "i"}, "needs FALX_MLFLOW_URI"),
+        (
+            {"LAUNCHER": "kubernetes", "POD_IMAGE": "i", "MLFLOW_URI": "http://m", "POD_VOLUMES": "home"},
+            "FALX_POD_VOLUMES: 'home' is no volume; write claim:/path",
+        ),
+        (
+            {
+                "LAUNCHER": "kubernetes",
+                "POD_IMAGE": "i",
+                "MLFLOW_URI": "http://m",
+                "PROCESSES": "4",
+                "POD_GPUS": "2",
+            },
+            "FALX_PROCESSES=4 need a GPU each; FALX_POD_GPUS=2",
+        ),
+    ],
+)
+def test_launchers_that_cannot_work_are_refused(monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"FALX_{name}", value)
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
+
+
+def test_the_settings_of_a_launcher_reach_the_trainer(monkeypatch):
+    from resources.connect import connect_resources
+
+    values = {"LAUNCHER": "kubernetes", "POD_IMAGE": "i", "MLFLOW_URI": "http://m", "PROCESSES": "2"}
+    values |= {"POD_GPUS": "2", "POD_NAMESPACE": "n", "POD_VOLUMES": "a:/b", "THREADS": "3"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"FALX_{name}", value)
+    launcher = connect_resources(load_settings())["trainer"].choose_launcher()
+    assert (launcher.image, launcher.namespace, launcher.gpus, launcher.processes) == ("i", "n", 2, 2)
+    assert (launcher.threads, launcher.volumes[0].claim) == (3, "a")
+
+
+def test_processes_share_the_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(Settings, "cores", 8)
+    values = {"PROFILE": "folder", "DATASETS": str(tmp_path), "LAUNCHER": "torchrun", "PROCESSES": "2"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"FALX_{name}", value)
+    assert load_settings().threads_each == 4

@@ -137,3 +137,16 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 def test_class_weights_are_scikit_learns_balanced() -> None:
     weights = weigh_classes(torch.tensor([0] * 4 + [1] * 2 + [2] + [3]))
     assert weights.tolist() == [0.5, 1.0, 2.0, 2.0]
+
+
+def test_a_control_has_its_own_labels_in_another_order_and_val_keeps_the_truth(make_spec: MakeSpec) -> None:
+    recipe = make_recipe(data={"labels": "shuffled"})
+    true, control = load_parts(make_spec()), load_parts(make_spec(recipe=recipe))
+    again, other = load_parts(make_spec(recipe=recipe)), load_parts(make_spec(recipe=recipe, seed=1))
+    assert torch.equal(control[1].labels, true[1].labels)
+    assert torch.equal(control[0].images, true[0].images)
+    assert torch.equal(control[0].labels.bincount(), true[0].labels.bincount())
+    kept = (control[0].labels == true[0].labels).float().mean()
+    assert kept < 0.6
+    assert torch.equal(again[0].labels, control[0].labels)
+    assert not torch.equal(other[0].labels, control[0].labels)

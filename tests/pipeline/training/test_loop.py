@@ -114,6 +114,24 @@ def test_shuffled_labels_cannot_be_learnt(make_spec: MakeSpec, tmp_path: Path) -
     assert all(abs(row["val_accuracy"] - 0.25) < 0.16 for row in _rows(spec))
 
 
+def test_a_control_scores_chance_where_its_recipe_learns(make_spec: MakeSpec, tmp_path: Path) -> None:
+    table = write_toy(tmp_path, train=80, val=120)
+    place = {"split": str(table), "folders": {"toy": str(tmp_path / "raw")}, "cache": str(tmp_path / "cache")}
+    found = []
+    for labels in ("true", "shuffled"):
+        recipe = make_recipe(data={"labels": labels}, batch_size=8, stopping={"epochs": 4, "keep": "last"})
+        scores = [
+            train(make_spec(recipe=recipe, seed=seed, work=str(tmp_path / f"{labels}-{seed}"), **place),
+                  SilentReporter()).val["accuracy"]
+            for seed in range(4)
+        ]  # fmt: skip
+        found.append(float(np.mean(scores)))
+    true, shuffled = found
+    assert true > 0.95
+    # A blob's quadrant may get its right label by luck: over four seeds that is 0.25 on average, spread 0.1.
+    assert shuffled < 0.5
+
+
 def test_a_rerun_gives_the_same_bytes(make_spec: MakeSpec, tmp_path: Path) -> None:
     specs = [make_spec(work=str(tmp_path / name)) for name in ("a", "b")]
     for spec in specs:
