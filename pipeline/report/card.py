@@ -58,8 +58,9 @@ def render_release_card(document: Document) -> str:
             f"Macro-F1 {document.figure(f'{key}/macro_f1')} on {said(f'{key}/n')} test images in "
             f"{said(f'{key}/groups')} groups of patients and pictures that training never saw."
         )
-    if f"release/{champion}/why" in document.facts:
-        parts.append(f"Why this one: {said(f'release/{champion}/why')}.")
+    why = f"release/{''.join(document.lists['champion'][1:])}/why"
+    if why in document.facts:
+        parts.append(f"Why this one: {said(why)}.")
     rows = [
         (
             f"`{place}`",

@@ -41,13 +41,15 @@ class Marker:
 
     def figure(self, key: str) -> Html:
         """A value with its interval, where it has one."""
-        return join([self.show(key), " ", tag("span", self._ends(key), class_="ends")])
+        ends = self._ends(key)
+        return join([self.show(key), *([" ", tag("span", ends, class_="ends")] if ends else [])])
 
     def cell(self, key: str) -> Html:
-        """The same for a table: the interval on a line of its own; – where there is no such fact."""
+        """The same for a table: the interval on a line of its own; empty where there is no such fact."""
         if key not in self:
-            return Html("–")
-        return join([self.show(key), tag("div", self._ends(key), class_="ends")])
+            return Html("")
+        ends = self._ends(key)
+        return join([self.show(key), *([tag("div", ends, class_="ends")] if ends else [])])
 
     def _ends(self, key: str) -> Html:
         if f"{key}/low" not in self:

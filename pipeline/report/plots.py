@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.pages.charts import Axis, draw, number, rect, text
+from pipeline.pages.charts import Axis, draw, line, number, rect, text
 from pipeline.pages.markup import Html, escape, join, tag
 from pipeline.report.facts import Points
 from pipeline.report.marks import Marker, tick
@@ -18,7 +18,7 @@ from pipeline.report.style import (
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-SIDE, LEFT, TOP, BOTTOM = 300.0, 44.0, 12.0, 40.0
+SIDE, LEFT, TOP, BOTTOM = 300.0, 58.0, 12.0, 40.0
 BOARD = 1000.0
 
 
@@ -80,11 +80,16 @@ class Plane:
         return draw(LEFT + self.wide + 14, TOP + self.tall + BOTTOM, *parts, title=title)
 
 
-def rule(start: tuple[float, float], end: tuple[float, float], dash: str = "") -> Html:
+def diagonal() -> Html:
+    """From the lower left to the upper right corner."""
+    return line((LEFT, TOP + SIDE), (LEFT + SIDE, TOP), OTHER_COLOUR, "3 3")
+
+
+def rule(start: tuple[float, float], end: tuple[float, float]) -> Html:
     """A line of the grid."""
     ends = zip(("x1", "y1", "x2", "y2"), (*start, *end), strict=True)
     said = " ".join(f'{key}="{number(value)}"' for key, value in ends)
-    return Html(f'<line class="grid" {said}{f" stroke-dasharray={dash!r}" if dash else ""} stroke="#ccc"/>')
+    return Html(f'<line class="grid" {said} stroke="#ccc"/>')
 
 
 def soft(x: float, y: float, words: object, *, anchor: str = "start") -> Html:
@@ -97,7 +102,7 @@ def plot_roc(page: Marker, labels: Sequence[str]) -> Html:
     """One class against the rest, a line each."""
     plane = Plane()
     parts: list[Html] = plane.frame("share of the rest called so", "share of the class found")
-    parts.append(rule((LEFT, TOP + SIDE), (LEFT + SIDE, TOP), "3 3"))
+    parts.append(diagonal())
     for label in labels:
         points = page.document.series[f"roc/{label}"]
         parts.append(plane.path(points, CLASS_COLOURS[label], dash=CLASS_DASHES[label]))
@@ -108,7 +113,7 @@ def plot_reliability(page: Marker) -> Html:
     """Share right against confidence in the bins that hold an image, before and after scaling."""
     plane = Plane()
     parts = plane.frame("confidence: probability of the answer", "share right")
-    parts.append(rule((LEFT, TOP + SIDE), (LEFT + SIDE, TOP), "3 3"))
+    parts.append(diagonal())
     for state, colour, dash in (("before", BEFORE, "5 3"), ("after", AFTER, "")):
         bins = [row for row in page.document.series[f"reliability/{state}"] if row[1]]
         parts.append(plane.path([row[2:] for row in bins], colour, dash=dash))
@@ -170,13 +175,15 @@ def plot_optimism(page: Marker, recipes: Sequence[str], rows: Callable[[str], Se
         recipes: from the top.
         rows: the protocols of a recipe, from the top.
     """
-    left, right, step = 200.0, 190.0, 17.0
+    left, right, step = 190.0, 280.0, 17.0
     axis = Axis(left, BOARD - left - right, 0.0, 1.0)
     height = sum(step * len(rows(recipe)) + 14 for recipe in recipes)
     parts: list[Html] = []
     for share in FIFTHS:
         parts += [rule((axis.place(share), 4), (axis.place(share), height))]
         parts.append(soft(axis.place(share), height + 15, tick(f"{share:g}"), anchor="middle"))
+    end = axis.start + axis.length + 14
+    parts.append(soft(end, height + 15, "optimism, with interval"))
     parts.append(
         soft(left + axis.length / 2, height + 33, "macro-F1 on test, with interval", anchor="middle")
     )
@@ -203,7 +210,8 @@ def _plot_score(page: Marker, key: str, protocol: str, axis: Axis, y: float) -> 
         parts.append(rect(place("/low"), y - 1.5, place("/high") - place("/low"), 3, colour))
     parts.append(Html(f'<circle cx="{number(place())}" cy="{number(y)}" r="5" fill="{colour}"/>'))
     if f"{key}/optimism" in page:
-        parts.append(text(axis.start + axis.length + 14, y + 4, page.draw(f"{key}/optimism")))
-        words = f"optimism of {protocol}"
-        parts.append(soft(axis.start + axis.length + 62, y + 4, words))
+        said: list[object] = [page.draw(f"{key}/optimism")]
+        if f"{key}/optimism/low" in page:
+            said += [" [", page.draw(f"{key}/optimism/low"), ", ", page.draw(f"{key}/optimism/high"), "]"]
+        parts.append(text(axis.start + axis.length + 14, y + 4, join([*said, f" as {protocol}"])))
     return parts

@@ -35,20 +35,22 @@ def gather_release(sources: ReleaseSources, *, code: str, tables: Mapping[str, s
 
 def _add_release(tally: Tally, sources: ReleaseSources) -> None:
     """Every column of table `release`, known or not, and macro-F1 on val counted from the answers."""
-    rows = sources.release.sort_values("recipe", ignore_index=True)
+    rows = sources.release.sort_values(["recipe", "model_id"], ignore_index=True)
     tally.order("candidates", rows["recipe"])
+    tally.order("models_weighed", rows["model_id"])
     tally.order("columns", [name for name in rows.columns if name != "recipe"])
-    for row in list_rows(rows):
+    for place, row in enumerate(list_rows(rows)):
         for column in tally.lists["columns"]:
             value, form = _choose_form(row[column])
-            tally.add(f"release/{row['recipe']}/{column}", value, form, "release", f"column {column}")
-    chosen = rows[rows["champion"].astype(bool)] if "champion" in rows else rows.head(0)
-    tally.order("champion", chosen["recipe"])
+            tally.add(f"release/{place}/{column}", value, form, "release", f"column {column}")
+    chosen = rows[rows["champion"].astype(bool)].head(1)
+    # Name and row of the champion; nothing where there is none.
+    tally.order("champion", [part for place, name in chosen["recipe"].items() for part in (name, place)])
     val = sources.validations
-    val = val[(val["metric"] == "macro_f1") & (val["class"] == ALL)]
+    val = val[(val["metric"] == "macro_f1") & (val["class"] == ALL)].drop_duplicates("model_id")
     for row in list_rows(val):
-        place = f"validations/patient/{row['recipe']}"
-        tally.figure(f"val/{row['recipe']}/macro_f1", row, place, "macro-F1 on the val part")
+        table = f"validations/patient/{row['recipe']}"
+        tally.figure(f"val/{row['model_id']}/macro_f1", row, table, "macro-F1 on the val part")
 
 
 def _choose_form(value: Any) -> tuple[Any, str]:
@@ -60,7 +62,7 @@ def _choose_form(value: Any) -> tuple[Any, str]:
         return ("yes" if plain else "no"), TEXT
     if isinstance(plain, int):
         return plain, COUNT
-    return (plain, ".4f") if isinstance(plain, float) else (str(plain), TEXT)
+    return (plain, ".4f") if isinstance(plain, float) else (str(plain).replace("`", ""), TEXT)
 
 
 def _add_board(tally: Tally, board: pd.DataFrame) -> None:
@@ -78,7 +80,7 @@ def _add_board(tally: Tally, board: pd.DataFrame) -> None:
         tally.number(f"{key}/miss_rate", row["miss_rate"], place, "share of tumours called no_tumor")
         for column in ("seeds", "n", "groups"):
             tally.count(f"{key}/{column}", row[column], place, column)
-        tally.text(f"{key}/gate", row["gate"], f"splits/{row['protocol']}", "verdict of the gate")
+        tally.text(f"gate/{row['protocol']}", row["gate"], f"splits/{row['protocol']}", "verdict of the gate")
         if pd.notna(row["macro_f1_spread"]):
             tally.number(f"{key}/spread", row["macro_f1_spread"], place, "standard deviation over seeds")
         if pd.notna(row["optimism"]):

@@ -35,16 +35,15 @@ svg .grid { stroke: var(--line); }
 .charts figcaption { font-size: 13px; max-width: 46ch; }
 .claim { background: var(--card); border-radius: 8px; padding: 14px 18px; margin: 12px 0; }
 .claim p { margin: 4px 0; }
-.claim .big { font-size: 19px; }
+.claim .big { font-size: 19px; } .claim code { font-size: 0.9em; }
 td.cell { text-align: right; font-variant-numeric: tabular-nums; min-width: 62px; padding-left: 8px; }
-table.names td:first-child { white-space: nowrap; }
 pre { font: 12px/1.45 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; overflow-x: auto;
   background: var(--card); padding: 10px 12px; border-radius: 6px; }
 td { overflow-wrap: break-word; }
+td:has(> code) { min-width: 0; }
 .swatch { display: inline-block; width: 18px; border-top: 3px solid; margin-right: 6px; vertical-align: 4px; }
 @media (max-width: 640px) {
   main { padding: 16px 14px 40px; } h1 { font-size: 24px; } .claim .big { font-size: 17px; }
-  td:has(> code) { min-width: 120px; }
 }
 @media print {
   :root { color-scheme: light; } .wide { overflow: visible; } details:not([open]) { display: none; }

@@ -112,12 +112,7 @@ def render_sets(page: Marker) -> Html:
         [
             tag("h2", "Conformal sets", id="sets"),
             tag("p", prose(words)),
-            tag(
-                "p",
-                "Threshold, fitted on val: one minus the probability of a label in the set is at most ",
-                page.show("fit/conformal_threshold"),
-                " (–: nothing can be excluded).",
-            ),
+            tag("p", *_tell_threshold(page)),
             tag(
                 "div",
                 table(("all test images", ""), rows),
@@ -126,6 +121,18 @@ def render_sets(page: Marker) -> Html:
             ),
         ]
     )
+
+
+def _tell_threshold(page: Marker) -> list[object]:
+    if page.document.facts["fit/conformal_threshold"].value is None:
+        shown = page.show("fit/conformal_threshold")
+        return ["Threshold: ", shown, ": val has too few images, nothing is excluded, every set is full."]
+    threshold = page.show("fit/conformal_threshold")
+    return [
+        "A label is in the set where one minus its probability is at most ",
+        threshold,
+        ", fitted on val.",
+    ]
 
 
 def render_misses(page: Marker, pictures: Mapping[str, Html]) -> Html:
@@ -175,6 +182,7 @@ def render_robustness(page: Marker) -> Html:
         "degradation",
         "accuracy, mean",
         "at its worst",
+        "ECE",
         "ECE, scaled",
         "breaks first",
         "recall lost",
@@ -185,7 +193,7 @@ def render_robustness(page: Marker) -> Html:
             kind.replace("_", " "),
             *(
                 page.cell(f"robust/{kind}/{metric}")
-                for metric in ("mean_accuracy", "worst_accuracy", "ece_after")
+                for metric in ("mean_accuracy", "worst_accuracy", "ece_before", "ece_after")
             ),
             page.show(f"robust/{kind}/first"),
             page.cell(f"robust/{kind}/drop"),
@@ -193,7 +201,6 @@ def render_robustness(page: Marker) -> Html:
         )
         for kind in kinds
     ]
-    unscaled = [(kind.replace("_", " "), page.cell(f"robust/{kind}/ece_before")) for kind in kinds]
     words = (
         "Means over five severities; `all`: over the degradations, and of the worst "
         "accuracy the worst. Error "
@@ -205,7 +212,5 @@ def render_robustness(page: Marker) -> Html:
             head,
             table(heads, rows),
             tag("p", prose(words), class_="small"),
-            tag("h3", "Calibration error as the model answers, before scaling"),
-            table(("degradation", "ECE"), unscaled),
         ]
     )

@@ -36,7 +36,7 @@ def render_release_claim(page: Marker) -> Html:
             if f"{key}/macro_f1" in page
             else "no score under patient yet"
         )
-        why = f"release/{champion}/why"
+        why = f"release/{page.list('champion')[1]}/why"
         body = join(
             [
                 tag(
@@ -89,7 +89,6 @@ def render_board(page: Marker, address: Address) -> Html:
         "images",
         "groups",
         "seeds",
-        "gate",
     )
     rows = [_tell_place(page, recipe, protocol, address) for recipe, protocol in places]
     words = (
@@ -109,6 +108,8 @@ def render_board(page: Marker, address: Address) -> Html:
             _list_sentences(page, "optimism", "No recipe has a score under two protocols yet."),
             table(heads, rows, texts=2),
             tag("p", prose(words), class_="small"),
+            tag("h3", "What the gate found"),
+            tag("ul", *(tag("li", tag("code", one), ": ", page.show(f"gate/{one}")) for one in named)),
             tag("h3", "Does the split change which recipe is better?"),
             _list_sentences(page, "ranking", "No two recipes have scores under two protocols yet."),
         ]
@@ -125,7 +126,6 @@ def _tell_place(page: Marker, recipe: str, protocol: str, address: Address) -> l
         join([page.cell(f"{key}/macro_f1"), *spread]),
         page.cell(f"{key}/optimism"),
         *numbers,
-        page.show(f"{key}/gate"),
     ]
 
 
@@ -145,10 +145,12 @@ def render_candidates(page: Marker) -> Html:
     rows = [
         (
             tag("code", recipe),
-            page.cell(f"val/{recipe}/macro_f1"),
-            *(page.show(f"release/{recipe}/{column}") for column in columns),
+            page.cell(f"val/{model}/macro_f1"),
+            *(page.show(f"release/{place}/{column}") for column in columns),
         )
-        for recipe in page.list("candidates")
+        for place, (recipe, model) in enumerate(
+            zip(page.list("candidates"), page.list("models_weighed"), strict=True)
+        )
     ]
     return join([tag("h2", "Candidates", id="candidates"), table(heads, rows, texts=99)])
 
@@ -171,7 +173,7 @@ def render_contests(page: Marker) -> Html:
         "first",
         "second",
         "macro-F1, difference",
-        "draws in which the first is better",
+        "draws won by the first",
         "images",
         "groups",
     )
@@ -217,7 +219,7 @@ def render_release_robustness(page: Marker) -> Html:
     words = (
         "Under `patient`, over all degradations and five severities. mCE: errors divided by "
         "those of `cnn3` on the "
-        "same images; – where it has not answered them."
+        "same images; empty where it has not answered them."
     )
     return join([head, table(heads, rows), tag("p", prose(words), class_="small")])
 

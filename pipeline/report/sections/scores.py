@@ -10,9 +10,7 @@ from pipeline.report.style import CLASS_COLOURS
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "precision", "recall", "f1", "roc_auc", "miss_rate")
 WORDS = {"macro_f1": "macro-F1", "f1": "F1", "roc_auc": "ROC-AUC", "miss_rate": "missed tumours"}
-INTERVAL = (
-    "Brackets: 95 % percentile intervals of 2,000 draws of whole groups. –: not defined, or no such figure."
-)
+INTERVAL = "Brackets: 95 % percentile intervals of 2,000 draws of whole groups. –: not defined."
 
 
 def render_scores(page: Marker) -> Html:
