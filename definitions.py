@@ -43,7 +43,7 @@ COMPARE = dg.define_asset_job(
 REPORT = dg.define_asset_job(
     "report",
     dg.AssetSelection.assets("model_report"),
-    description="The page of one recipe under one protocol, with its card and its facts.",
+    description="The page of one recipe under one protocol, with its card and facts.",
 )
 POOL = dg.define_asset_job(
     "pool",
