@@ -46,9 +46,7 @@ REPORT = dg.define_asset_job(
     description="The page of one recipe under one protocol, with its card and facts.",
 )
 POOL = dg.define_asset_job(
-    "pool",
-    dg.AssetSelection.assets("pooled"),
-    description="Five folds of each recipe as one test set of all patients.",
+    "pool", dg.AssetSelection.assets("pooled"), description="Five folds of each recipe as one test set."
 )
 
 
