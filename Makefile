@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check ui curate train folds controls export onnx reference doctor trust clean
+.PHONY: $(shell sed -nE 's/^([a-z]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ train: $(VENV)/.installed  ## one training: make train RECIPE=cnn3 PROTOCOL=pati
 
 folds: $(VENV)/.installed  ## five patient-disjoint folds, pooled: make folds RECIPE=slim64
 	@$(FALX) folds --recipe "$(RECIPE)"
+
+report: $(VENV)/.installed  ## HTML reports of every trained model and of the release, where they are outdated
+	@$(FALX) report
+
+verify: $(VENV)/.installed  ## count every number of the reports again, from the stored answers
+	@$(FALX) verify
 
 controls: $(VENV)/.installed  ## plant faults in curated phantoms, one at a time, and show what catches each
 	@$(FALX) controls

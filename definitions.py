@@ -10,6 +10,7 @@ from assets.partitions import grid_key, training_grid
 from assets.pooled import pooled
 from assets.raw import raw_assets
 from assets.release import release
+from assets.reports import model_report_asset, release_report
 from assets.robustness import robustness
 from assets.training import model_asset
 from assets.variants import variants
@@ -36,13 +37,16 @@ TRAIN = dg.define_asset_job(
 )
 COMPARE = dg.define_asset_job(
     "compare",
-    dg.AssetSelection.assets("leaderboard", "comparisons", "robustness", "release"),
+    dg.AssetSelection.assets("leaderboard", "comparisons", "robustness", "release", "release_report"),
     description="All recipes beside one another, their optimism, and the one that is released.",
 )
+REPORT = dg.define_asset_job(
+    "report",
+    dg.AssetSelection.assets("model_report"),
+    description="The page of one recipe under one protocol, with its card and facts.",
+)
 POOL = dg.define_asset_job(
-    "pool",
-    dg.AssetSelection.assets("pooled"),
-    description="Five folds of each recipe as one test set of all patients.",
+    "pool", dg.AssetSelection.assets("pooled"), description="Five folds of each recipe as one test set."
 )
 
 
@@ -82,9 +86,11 @@ defs = dg.Definitions(
         pooled,
         robustness,
         release,
+        model_report_asset(GRID),
+        release_report,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, COMPARE, POOL],
+    jobs=[CURATE, TRAIN, COMPARE, REPORT, POOL],
     schedules=[weekly_curation, weekly_retraining],
     resources=connect_resources(SETTINGS),
     executor=dg.in_process_executor,

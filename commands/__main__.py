@@ -1,4 +1,5 @@
-"""The commands behind `make`: demo, curate, train, folds, ui, …; `falx <command> --help` says more."""
+"""The commands behind `make`: demo, curate, train, report, verify, ui, …; `falx "
+"<command> --help` says more."""
 
 import argparse
 import sys
@@ -39,6 +40,8 @@ def _build_parser() -> argparse.ArgumentParser:
         "folds", _folds, "one recipe on five patient-disjoint folds, and its figures over all patients"
     )
     folds.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    add("report", _report, "the pages of every trained model and of the release, where they are outdated")
+    add("verify", _verify, "count every number of the reports again, from the stored answers")
     add("controls", _controls, "plant faults in curated phantoms, one at a time, and show what catches each")
     export = add(
         "export", _export, "hashes, labels, patients and splits, and pixels where the licence allows it"
@@ -80,6 +83,18 @@ def _folds(parsed: argparse.Namespace) -> int:
     from commands.folds import run_folds
 
     return run_folds(parsed.recipe)
+
+
+def _report(_parsed: argparse.Namespace) -> int:
+    from commands.reports import run_reports
+
+    return run_reports()
+
+
+def _verify(_parsed: argparse.Namespace) -> int:
+    from commands.verify import run_verify
+
+    return run_verify()
 
 
 def _controls(_parsed: argparse.Namespace) -> int:

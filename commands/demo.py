@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.partitions import grid_key
 from commands.graph import Graph
+from commands.reports import name_reports, refresh_reports
 from commands.work import open_graph, say, tracking_server
 from commands.workers import train_cells
 from pipeline.catalog import Catalog
@@ -32,6 +33,7 @@ def run_demo() -> int:
         for outcome in train_cells(graph, settings, list_cells(graph.raw_store.catalog)):
             say(outcome.describe())
         say(graph.refresh("compare").describe())
+        refresh_reports(graph)
         report(graph, settings, time.monotonic() - start)
     return 0
 
@@ -64,6 +66,7 @@ def report(graph: Graph, settings: Settings, seconds: float) -> None:
     say("Phantoms are drawings: their scores say that the graph works, nothing about medicine.")
     say("Research software, not a medical device.")
     say("\nNext:")
+    name_reports(graph)
     ports = f"Dagster on 127.0.0.1:{settings.dagster_port}, MLflow on 127.0.0.1:{settings.mlflow_port}"
     say(f"  make ui            {ports}")
     say("  make doctor        what this machine offers, and what the other profiles need")

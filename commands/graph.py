@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.evaluation import digest_comparisons, digest_leaderboard
 from assets.pooled import digest_pooled
+from assets.reports import is_reported
 from assets.robustness import digest_robustness
 from assets.scan import digest_decisions
 from assets.trainings import is_trained, name_models, specify_all
@@ -142,12 +143,19 @@ class Graph:
         """Whether what was materialised is gone from the disk, whatever the event log says."""
         if key.path[0] == "raw" or key.path == ["model"]:
             return False
+        if key.path in (["model_report"], ["release_report"]):
+            return not self._is_reported(partition)
         parts = [*key.path]
         if partition is not None:
             assert isinstance(partition, dg.MultiPartitionKey)
             place = partition.keys_by_dimension
             parts += [protocol_path(place["protocol"]), place["recipe"]]
         return self.lake.manifest("/".join(parts)) is None
+
+    def _is_reported(self, partition: str | None) -> bool:
+        """Whether a report is there and made from the answers that lie in the lake now."""
+        place = partition.keys_by_dimension if isinstance(partition, dg.MultiPartitionKey) else {}
+        return is_reported(self.lake, self.raw_store, place.get("recipe", ""), place.get("protocol", ""))
 
     def _is_outdated(self, key: dg.AssetKey) -> bool:
         """Whether a table over all partitions was made from other predictions than lie in the lake."""

@@ -63,6 +63,7 @@ def run_training(recipe: str, protocol: str) -> int:
     """One recipe under one protocol, and the leaderboard anew; prints it."""
     from assets.partitions import grid_key
     from assets.trainings import require_weights
+    from commands.reports import name_reports, refresh_reports
     from pipeline.evaluation.leaderboard import render_leaderboard
 
     with open_graph("make train") as (graph, settings):
@@ -76,11 +77,12 @@ def run_training(recipe: str, protocol: str) -> int:
         say(graph.refresh("curate").describe())
         with tracking_server(graph, settings):
             say(graph.refresh("train", grid_key(recipe, protocol)).describe())
-            if not known.is_control:
-                say(graph.refresh("compare").describe())
-        if known.is_control:
-            return report_control(graph, recipe, protocol)
+            if known.is_control:
+                return report_control(graph, recipe, protocol)
+            say(graph.refresh("compare").describe())
+            refresh_reports(graph)
         say(render_leaderboard(graph.lake.read("leaderboard")))
+        name_reports(graph)
     return 0
 
 

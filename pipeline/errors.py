@@ -99,6 +99,10 @@ class TableError(FalxError):
     """A table does not match its declared schema, or is incomplete."""
 
 
+class ReportError(FalxError):
+    """A report cannot be read, or lacks what it is made from."""
+
+
 class LicenceError(FalxError):
     """An export would pass on pixels whose licence does not allow it, or is not known to."""
 

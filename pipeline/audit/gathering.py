@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pandas as pd
+
 from pipeline.audit.balance import measure_splits
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Aside, CollectionFact, Conflict, Facts, Foreign, TestSet
@@ -10,7 +12,9 @@ from pipeline.audit.neighbours import measure_comparison
 from pipeline.audit.profile import measure_looks
 from pipeline.audit.shortcuts import measure_shortcuts
 from pipeline.audit.twins import TWINS, WHOSE, find_twins, published_tests
+from pipeline.catalog import Collection
 from pipeline.labels import LABELS
+from pipeline.lock import LockEntry
 from pipeline.schemas import QUARANTINE_REASONS
 from pipeline.tables import list_rows, map_cells
 
@@ -36,7 +40,10 @@ def gather_facts(evidence: Evidence) -> Facts:
         flow=measure_flow(evidence),
         shared=measure_shared(evidence),
         safety={name: int((evidence.groups["safety"] == name).sum()) for name in SAFETY},
-        collections=[_describe_collection(evidence, name) for name in evidence.names],
+        collections=[
+            describe_collection(evidence.collections[name], evidence.lock.get(name), evidence.files)
+            for name in evidence.names
+        ],
         conflicts=list_contradictions(evidence),
         aside=_count_aside(evidence),
         foreign=_list_foreign(evidence),
@@ -108,10 +115,16 @@ class _Witnesses:
         return next(others, None)
 
 
-def _describe_collection(evidence: Evidence, name: str) -> CollectionFact:
-    entry, locked = evidence.collections[name], evidence.lock.get(name)
+def describe_collection(entry: Collection, locked: LockEntry | None, files: pd.DataFrame) -> CollectionFact:
+    """A collection as it was measured, and what its source says of it.
+
+    Args:
+        entry: from the catalog.
+        locked: what pins it, where something does.
+        files: table `files`.
+    """
     kaggle, manual = entry.source.kaggle, entry.source.manual
-    files = evidence.files[evidence.files["collection"] == name]
+    files = files[files["collection"] == entry.name]
     if locked and locked.version is not None:
         version = f"version {locked.version}, as fetched"
     elif kaggle:
@@ -119,7 +132,7 @@ def _describe_collection(evidence: Evidence, name: str) -> CollectionFact:
     else:
         version = "no version; pinned by its digest" if locked else "no version"
     return CollectionFact(
-        name=name,
+        name=entry.name,
         title=entry.title,
         description=" ".join(entry.description.split()),
         address=f"https://www.kaggle.com/datasets/{kaggle.slug}"

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from pipeline.audit.charts import WIDTH, Axis, draw, line, rect, text
 from pipeline.audit.facts import Bin
-from pipeline.audit.markup import Html
-from pipeline.audit.style import CONTROL, FAINT, INK, VERDICT_COLOURS
+from pipeline.pages.charts import WIDTH, Axis, draw, line, rect, text
+from pipeline.pages.markup import Html
+from pipeline.pages.style import CONTROL, FAINT, INK, VERDICT_COLOURS
 
 
 def score_histogram(bins: Sequence[Bin], marks: Mapping[str, float | None]) -> Html:

@@ -8,20 +8,19 @@ from pipeline.atomic import write_text
 from pipeline.audit.croissant import CROISSANT, describe_lake, dump_croissant
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Facts, dump_facts, facts_schema
-from pipeline.audit.gallery import Gallery
 from pipeline.audit.gathering import gather_facts
-from pipeline.audit.markup import Html, join, tag
 from pipeline.audit.sections.balance import render_splits
 from pipeline.audit.sections.copies import render_copies
 from pipeline.audit.sections.faults import render_aside, render_conflicts
 from pipeline.audit.sections.headline import render_headline
 from pipeline.audit.sections.looks import render_looks, render_shortcuts
 from pipeline.audit.sections.provenance import render_collections, render_flow
-from pipeline.audit.style import STYLE
 from pipeline.digests import digest_bytes
-from pipeline.errors import FalxError
+from pipeline.pages.frame import frame_page
+from pipeline.pages.gallery import Gallery
+from pipeline.pages.markup import Html, join, tag
+from pipeline.pages.style import STYLE
 
-MAX_BYTES = 10_000_000
 SECTIONS = (
     render_headline,
     render_flow,
@@ -54,28 +53,19 @@ def render_report(evidence: Evidence, facts: Facts) -> str:
         facts: `gather_facts(evidence)`; every number on the page is one of these.
 
     Raises:
-        FalxError: the page would be larger than `MAX_BYTES`.
+        FalxError: the page would be larger than `pipeline.pages.frame.MAX_BYTES`.
     """
     gallery = Gallery(evidence.thumbnails, evidence.pictures)
     headline, *others = (render(evidence, facts, gallery) for render in SECTIONS)
     links = tag("nav", *(tag("a", words, href=f"#{name}") for name, words in LINKS.items()))
     warnings = (tag("p", words, class_="note warn") for words in _warn(evidence, facts))
     main = tag("main", links, headline, *warnings, *others, _render_footer(facts))
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\"><title>Audit of the collections</title>"
-        f"<style>{STYLE}</style>"
+    return frame_page(
+        "Audit of the collections",
+        main,
+        style=STYLE,
+        advice="the numbers SHOWN, TILES and LISTED in pipeline/audit/sections",
     )
-    body = tag("body", main)
-    page = f'<!doctype html>\n<html lang="en-GB"><head>{head}</head>{body}</html>\n'
-    size = len(page.encode())
-    if size > MAX_BYTES:
-        raise FalxError(
-            f"the audit's page takes {size:,} bytes; {MAX_BYTES:,} are allowed. Show fewer pictures: the "
-            "numbers SHOWN, TILES and LISTED in pipeline/audit/sections"
-        )
-    return page
 
 
 def _warn(evidence: Evidence, facts: Facts) -> Iterator[str]:

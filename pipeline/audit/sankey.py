@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.audit.charts import WIDTH, draw, number, rect, text
 from pipeline.audit.counts import ALL
 from pipeline.audit.facts import Flow
-from pipeline.audit.markup import Html
-from pipeline.audit.style import COLLECTION_COLOURS, FAINT, SHARED_COLOUR, UNKNOWN_COLOUR
+from pipeline.pages.charts import WIDTH, draw, number, rect, text
+from pipeline.pages.markup import Html
+from pipeline.pages.style import COLLECTION_COLOURS, FAINT, SHARED_COLOUR, UNKNOWN_COLOUR
 
 HEIGHT = 300.0
 TOP = 52.0

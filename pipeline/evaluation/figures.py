@@ -23,6 +23,7 @@ from pipeline.evaluation.curves import history_figure, severity_figure
 from pipeline.evaluation.metrics import measure_confusion
 from pipeline.evaluation.optimism import leaderboard_figure
 from pipeline.evaluation.predictions import CLEAN, Answers, Floats, read_answers, take_variant
+from pipeline.evaluation.roc import trace_roc
 from pipeline.labels import LABELS, TUMOURS
 
 __all__ = [
@@ -91,7 +92,7 @@ def roc_figure(predictions: pd.DataFrame, *, variant: str = CLEAN, title: str | 
     )
     whole = add_panel(figure, left=0.62, bottom=0.72, width=2.85, height=2.5)
     corner = add_panel(figure, left=3.95, bottom=0.72, width=2.85, height=2.5)
-    curves = [_trace_roc(answers, index) for index in range(len(LABELS))]
+    curves = [trace_roc(answers, index) for index in range(len(LABELS))]
     for index, label in enumerate(LABELS):
         called_wrongly, found = curves[index]
         area = rank_class(answers, index).resample(np.ones((answers.group_count, 1)))[0]
@@ -135,22 +136,6 @@ def _write_report(axes: Axes, counts: Floats, answers: Answers) -> None:
             value = found[metric, label][0]
             text = "–" if np.isnan(value) else f"{value:.3f}"
             axes.text(place, row, text, fontsize=9, ha="center", va="center")
-
-
-def _trace_roc(answers: Answers, label: int) -> tuple[Floats, Floats]:
-    """Share of the rest called so, share of the class found: (0, 0) to (1, 1), a step per distinct score.
-
-    Empty where the class or the rest has no image.
-    """
-    positive = answers.truth == label
-    if positive.all() or not positive.any():
-        return np.empty(0), np.empty(0)
-    order = np.argsort(-answers.scores[:, label], kind="stable")
-    scores, hits = answers.scores[order, label], positive[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    found, wrong = np.cumsum(hits)[ends], np.cumsum(~hits)[ends]
-    start = np.zeros(1)
-    return np.concatenate([start, wrong / wrong[-1]]), np.concatenate([start, found / found[-1]])
 
 
 def _choose_corner(curves: list[tuple[Floats, Floats]]) -> float:

@@ -44,6 +44,8 @@ def test_the_graph_is_the_one_of_the_design():
         "comparisons",
         "robustness",
         "release",
+        "model_report",
+        "release_report",
     }
 
 
@@ -56,7 +58,7 @@ def test_every_asset_is_described_for_people(key):
     assert node.kinds
     assert node.group_name in {"raw", "curation", "variants", "training", "evaluation", "release"}
     assert node.code_version
-    if key.path[0] not in {"raw", "model"}:
+    if key.path[0] not in {"raw", "model", "model_report", "release_report"}:
         assert node.metadata["dagster/column_schema"].columns
 
 

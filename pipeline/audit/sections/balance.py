@@ -6,10 +6,10 @@ from itertools import groupby
 from pipeline.audit.balance import FOLD
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Cell, Facts
-from pipeline.audit.gallery import Gallery, sheet
-from pipeline.audit.markup import Html, count, details, join, percent, table, tag
 from pipeline.digests import seed_for
 from pipeline.labels import LABELS
+from pipeline.pages.gallery import Gallery, sheet
+from pipeline.pages.markup import Html, count, details, join, percent, table, tag
 from pipeline.tables import list_rows
 
 EXAMPLES = 8

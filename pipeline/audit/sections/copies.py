@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.audit.charts import legend
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Comparison, Facts, Pair, Scores
-from pipeline.audit.gallery import Gallery, Transform, sheet
-from pipeline.audit.markup import Html, count, details, few, join, table, tag
 from pipeline.audit.plots import score_histogram
-from pipeline.audit.style import VERDICT_COLOURS
+from pipeline.pages.charts import legend
+from pipeline.pages.gallery import Gallery, Transform, sheet
+from pipeline.pages.markup import Html, count, details, few, join, table, tag
+from pipeline.pages.style import VERDICT_COLOURS
 
 SHOWN = 24
 LISTED = 500

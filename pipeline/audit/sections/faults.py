@@ -5,9 +5,9 @@ from itertools import groupby
 
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Conflict, Facts, Foreign
-from pipeline.audit.gallery import Gallery, sheet
-from pipeline.audit.markup import Html, count, details, few, join, table, tag
 from pipeline.digests import seed_for
+from pipeline.pages.gallery import Gallery, sheet
+from pipeline.pages.markup import Html, count, details, few, join, table, tag
 from pipeline.tables import list_rows
 
 SHOWN = 24

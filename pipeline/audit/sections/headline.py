@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.audit.charts import legend, stacked_bars
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Facts, TestSet
-from pipeline.audit.gallery import Gallery, sheet
-from pipeline.audit.markup import Html, count, details, few, join, percent, table, tag
-from pipeline.audit.style import TWIN_COLOURS
 from pipeline.audit.twins import TWIN_WORDS, TWINS, Twin, find_twins
 from pipeline.digests import seed_for
+from pipeline.pages.charts import legend, stacked_bars
+from pipeline.pages.gallery import Gallery, sheet
+from pipeline.pages.markup import Html, count, details, few, join, percent, table, tag
+from pipeline.pages.style import TWIN_COLOURS
 from pipeline.tables import list_rows
 
 SHOWN = 10

@@ -7,11 +7,11 @@ from itertools import groupby
 from pipeline.audit.counts import ALL
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import Facts, Shortcut
-from pipeline.audit.gallery import Gallery
-from pipeline.audit.markup import Html, count, details, join, percent, table, tag
 from pipeline.audit.plots import quantile_strips, score_bars
 from pipeline.audit.sankey import colour_of
 from pipeline.audit.shortcuts import TOGETHER
+from pipeline.pages.gallery import Gallery
+from pipeline.pages.markup import Html, count, details, join, percent, table, tag
 
 STRIPS = (
     ("brightness", "Brightness", "mean grey level, 0 to 255", 25.0),

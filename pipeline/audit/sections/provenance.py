@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.facts import CollectionFact, Facts, Shared
-from pipeline.audit.gallery import Gallery, sheet
-from pipeline.audit.markup import Html, count, details, join, percent, table, tag
 from pipeline.audit.sankey import SHARED, draw_flow
 from pipeline.digests import seed_for
 from pipeline.labels import LABELS
+from pipeline.pages.gallery import Gallery, sheet
+from pipeline.pages.markup import Html, count, details, join, percent, table, tag
 from pipeline.tables import list_rows
 
 EXAMPLES = 8

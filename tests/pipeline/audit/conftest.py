@@ -333,7 +333,7 @@ def facts(evidence):
 @pytest.fixture(scope="session")
 def gallery(evidence):
     """Its gallery."""
-    from pipeline.audit.gallery import Gallery
+    from pipeline.pages.gallery import Gallery
 
     return Gallery(evidence.thumbnails, evidence.pictures)
 

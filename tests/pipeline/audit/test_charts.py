@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.audit.charts import Axis, number, stacked_bars
 from pipeline.audit.facts import Bin, Flow
-from pipeline.audit.markup import Html, details, escape, few, join, percent, table, tag
 from pipeline.audit.plots import quantile_strips, score_bars, score_histogram
 from pipeline.audit.sankey import SHARED, draw_flow
+from pipeline.pages.charts import Axis, number, stacked_bars
+from pipeline.pages.markup import Html, details, escape, few, join, percent, table, tag
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.audit.gallery import Gallery, differ, lay_over
+from pipeline.pages.gallery import Gallery, differ, lay_over
 
 
 def test_identity_changes_nothing(kit):

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.audit import report
 from pipeline.audit.gathering import gather_facts
 from pipeline.audit.report import LINKS, render_report, write_reports
 from pipeline.errors import FalxError
+from pipeline.pages import frame
 
 VOID = {"meta", "img", "br"}
 
@@ -141,7 +141,7 @@ def test_shortened_sheets_say_of_how_many(page, facts):
 
 
 def test_too_large_is_refused(evidence, facts, monkeypatch):
-    monkeypatch.setattr(report, "MAX_BYTES", 1000)
+    monkeypatch.setattr(frame, "MAX_BYTES", 1000)
     with pytest.raises(FalxError, match=r"takes [\d,]+ bytes; 1,000 are allowed. Show fewer pictures"):
         render_report(evidence, facts)
 

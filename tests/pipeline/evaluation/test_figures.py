@@ -22,6 +22,7 @@ from pipeline.evaluation.figures import confusion_figure, png, roc_figure
 from pipeline.evaluation.leaderboard import rank_recipes
 from pipeline.evaluation.metrics import score_predictions
 from pipeline.evaluation.predictions import Answers
+from pipeline.evaluation.roc import trace_roc
 
 Predict = Callable[..., pd.DataFrame]
 VERDICTS = {"published": "leaks: 3 shared_md5", "patient": "passed", "stratified": "passed"}
@@ -144,7 +145,7 @@ def test_roc_curves_equal_scikit_learns(rows: list[tuple[bool, int]]) -> None:
     truth = np.array([0 if positive else 1 for positive, _ in rows])
     scores = np.zeros((len(rows), 4))
     scores[:, 0] = [mark / 4 for _, mark in rows]
-    wrong, found = figures._trace_roc(Answers(truth, scores, np.zeros(len(rows), np.int64)), 0)
+    wrong, found = trace_roc(Answers(truth, scores, np.zeros(len(rows), np.int64)), 0)
     if len(set(truth)) == 1:
         assert len(wrong) == len(found) == 0
         return

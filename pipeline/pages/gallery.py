@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.audit.markup import Html, escape, tag
+from pipeline.pages.markup import Html, escape, tag
 from pipeline.tables import map_cells
 
 TILE = 96
@@ -86,6 +86,15 @@ class Gallery:
     def _open(self, image_id: str | None) -> Pixels | None:
         data = self._bytes.get(image_id) if image_id is not None else None
         return None if data is None else np.frombuffer(data, np.uint8).reshape(STORED, STORED)
+
+
+def draw_tiles(thumbnails: pd.DataFrame) -> dict[str, Html]:
+    """Image id -> its small picture, for each row of table `thumbnails`."""
+    rows = map_cells(thumbnails, "image_id", "pixels")
+    return {
+        image_id: _embed([_shrink(np.frombuffer(data, np.uint8).reshape(STORED, STORED))])
+        for image_id, data in rows.items()
+    }
 
 
 def sheet(figures: Iterable[Html]) -> Html:

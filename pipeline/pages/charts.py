@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.markup import Html, escape, tag
-from pipeline.audit.style import FAINT, INK
+from pipeline.pages.markup import Html, escape, tag
+from pipeline.pages.style import FAINT, INK
 
 WIDTH = 1030
 BAR = 26

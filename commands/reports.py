@@ -1,0 +1,49 @@
+"""`make report`: the pages of every trained model and of the release, where they are missing or outdated."""
+
+from assets.partitions import grid_key
+from assets.report_sources import find_cells
+from assets.reports import RELEASE, locate
+from commands.graph import Graph
+from commands.work import open_graph, say, tracking_server
+from pipeline.errors import ReportError
+
+JOB = "report"
+
+
+def run_reports() -> int:
+    """Materialise what is outdated of the reports, and say where they lie.
+
+    Raises:
+        ReportError: no model has been trained and scored.
+    """
+    with open_graph("make report") as (graph, settings):
+        if not find_cells(graph.lake, graph.raw_store):
+            raise ReportError(
+                "no model has answers and figures in the lake yet, so there is nothing to report; "
+                "make train RECIPE=… PROTOCOL=… first, or make demo"
+            )
+        with tracking_server(graph, settings):
+            say(graph.refresh("compare").describe())
+            refresh_reports(graph)
+        name_reports(graph)
+    return 0
+
+
+def refresh_reports(graph: Graph) -> None:
+    """The reports of all models that have answers; says how many were made."""
+    outcomes = [
+        graph.refresh(JOB, grid_key(recipe, protocol))
+        for recipe, protocol in find_cells(graph.lake, graph.raw_store)
+    ]
+    made = [outcome for outcome in outcomes if outcome.made]
+    say(
+        f"report: {len(made)} made, {len(outcomes) - len(made)} reused in "
+        f"{sum(o.seconds for o in outcomes):.0f} s"
+    )
+
+
+def name_reports(graph: Graph) -> None:
+    """Where the release's report lies, and how to check it."""
+    say(f"  {locate(graph.raw_store, RELEASE)['.html']}")
+    say("                     the report, one page that opens offline; it links to each model's")
+    say("  make verify        counts every number of the reports again, from the stored answers")

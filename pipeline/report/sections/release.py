@@ -1,0 +1,298 @@
+"""The parts of the release report."""
+
+from collections.abc import Callable
+
+from pipeline.pages.markup import Html, details, join, table, tag
+from pipeline.report.marks import Marker, prose
+from pipeline.report.plots import plot_optimism
+from pipeline.report.style import OTHER_COLOUR, PROTOCOL_COLOURS
+from pipeline.report.words import LIMITS, SCOPE
+
+Address = Callable[[str, str], str]
+"""(recipe, protocol) -> relative address of the model report."""
+
+
+def render_release_claim(page: Marker) -> Html:
+    """The champion, its score on patients never seen, and why it was chosen."""
+    champion = next(iter(page.list("champion")), None)
+    if champion is None:
+        head = tag("h1", "No model is released")
+        body = tag("p", "No candidate passed: the table below says why, one by one.")
+    else:
+        key = f"board/{champion}/patient"
+        head = tag("h1", "Released: ", champion)
+        score = (
+            join(
+                [
+                    "macro-F1 ",
+                    tag("b", page.figure(f"{key}/macro_f1")),
+                    " on ",
+                    page.show(f"{key}/n"),
+                    " test images in ",
+                    page.show(f"{key}/groups"),
+                    " groups of patients and pictures never seen",
+                ]
+            )
+            if f"{key}/macro_f1" in page
+            else "no score under patient yet"
+        )
+        why = f"release/{page.list('champion')[1]}/why"
+        body = join(
+            [
+                tag(
+                    "p", tag("code", champion), ": ", score, ". ", *_say_claims(page, champion), class_="big"
+                ),
+                tag("p", tag("b", "Why this one: "), page.show(why), ".") if why in page else "",
+                tag("p", "The choice is made on val; the test part has no say.", class_="small"),
+            ]
+        )
+    return join([head, tag("p", prose(SCOPE), class_="note warn"), tag("div", body, class_="claim")])
+
+
+def _say_claims(page: Marker, recipe: str) -> list[object]:
+    said: list[object] = []
+    for protocol in ("published", "stratified"):
+        key = f"board/{recipe}/{protocol}"
+        if f"{key}/optimism" in page:
+            said += [
+                f"As {protocol}: ",
+                page.show(f"{key}/macro_f1"),
+                ", optimism ",
+                page.figure(f"{key}/optimism"),
+                ". ",
+            ]
+    return said
+
+
+def render_board(page: Marker, address: Address) -> Html:
+    """Chart and table of recipes × protocols, each score beside its optimism."""
+    places = [place.split("/", 1) for place in page.list("places")]
+    protocols = {
+        recipe: [protocol for one, protocol in places if one == recipe] for recipe in page.list("recipes")
+    }
+    named = list(dict.fromkeys(protocol for _, protocol in places))
+    legend = [
+        tag(
+            "span",
+            tag("i", "", style=f"background:{PROTOCOL_COLOURS.get(one, OTHER_COLOUR)}"),
+            tag("code", one),
+        )
+        for one in named
+    ]
+    heads = (
+        "recipe",
+        "protocol",
+        "macro-F1",
+        "optimism",
+        "accuracy",
+        "missed tumours",
+        "images",
+        "groups",
+        "seeds",
+    )
+    rows = [_tell_place(page, recipe, protocol, address) for recipe, protocol in places]
+    words = (
+        "Optimism: macro-F1 minus that under `patient`, same recipe; its interval draws "
+        "whole groups of both test "
+        "sets. Only scores under `patient` are ones to stand behind."
+    )
+    return join(
+        [
+            tag("h2", "What the split adds to the score", id="optimism"),
+            tag("div", *legend, class_="legend"),
+            tag(
+                "div",
+                plot_optimism(page, page.list("recipes"), lambda recipe: protocols[recipe]),
+                class_="wide",
+            ),
+            _list_sentences(page, "optimism", "No recipe has a score under two protocols yet."),
+            table(heads, rows, texts=2),
+            tag("p", prose(words), class_="small"),
+            tag("h3", "What the gate found"),
+            tag("ul", *(tag("li", tag("code", one), ": ", page.show(f"gate/{one}")) for one in named)),
+            tag("h3", "Does the split change which recipe is better?"),
+            _list_sentences(page, "ranking", "No two recipes have scores under two protocols yet."),
+        ]
+    )
+
+
+def _tell_place(page: Marker, recipe: str, protocol: str, address: Address) -> list[object]:
+    key = f"board/{recipe}/{protocol}"
+    spread = [tag("div", "± ", page.show(f"{key}/spread"), class_="ends")] if f"{key}/spread" in page else []
+    numbers = (page.show(f"{key}/{column}") for column in ("accuracy", "miss_rate", "n", "groups", "seeds"))
+    return [
+        tag("a", recipe, href=address(recipe, protocol)),
+        tag("code", protocol),
+        join([page.cell(f"{key}/macro_f1"), *spread]),
+        page.cell(f"{key}/optimism"),
+        *numbers,
+    ]
+
+
+def _list_sentences(page: Marker, name: str, otherwise: str) -> Html:
+    keys = page.list(name)
+    return (
+        tag("ul", *(tag("li", page.show(key)) for key in keys))
+        if keys
+        else tag("p", otherwise, class_="note")
+    )
+
+
+def render_candidates(page: Marker) -> Html:
+    """Table `release`, every column, beside macro-F1 on val counted from the answers."""
+    columns = page.list("columns")
+    heads = ("candidate", "val macro-F1, counted anew", *(column.replace("_", " ") for column in columns))
+    rows = [
+        (
+            tag("code", recipe),
+            page.cell(f"val/{model}/macro_f1"),
+            *(page.show(f"release/{place}/{column}") for column in columns),
+        )
+        for place, (recipe, model) in enumerate(
+            zip(page.list("candidates"), page.list("models_weighed"), strict=True)
+        )
+    ]
+    return join([tag("h2", "Candidates", id="candidates"), table(heads, rows, texts=99)])
+
+
+def render_contests(page: Marker) -> Html:
+    """Every two recipes on the same groups."""
+    keys = page.list("contests")
+    head = tag("h2", "Which recipes really differ", id="contests")
+    if not keys:
+        return join([head, tag("p", "No two recipes were tested on the same images yet.", class_="note")])
+    rows = []
+    for name in keys:
+        protocol, first, second = name.split("/")
+        key = f"contest/{name}"
+        above = page.show(f"{key}/above") if f"{key}/above" in page else "–"
+        shown = (page.cell(f"{key}/difference"), above, page.show(f"{key}/n"), page.show(f"{key}/groups"))
+        rows.append((tag("code", protocol), tag("code", first), tag("code", second), *shown))
+    heads = (
+        "protocol",
+        "first",
+        "second",
+        "macro-F1, difference",
+        "draws won by the first",
+        "images",
+        "groups",
+    )
+    words = (
+        "10,000 draws of the same groups for both. Intervals are of one pair each: of many "
+        "pairs some differ by "
+        "chance. Where the interval holds 0, other patients may turn it round."
+    )
+    return join([head, table(heads, rows, texts=3), tag("p", prose(words), class_="small")])
+
+
+def render_release_robustness(page: Marker) -> Html:
+    """All models on poorer images."""
+    head = tag("h2", "Poorer images", id="robustness")
+    names = page.list("models")
+    if not names:
+        return join([head, tag("p", "No model has answered degraded images yet.", class_="note")])
+    heads = (
+        "recipe",
+        "seed",
+        "accuracy, mean",
+        "at its worst",
+        "under",
+        "breaks first",
+        "recall lost",
+        "ECE, scaled",
+        "mCE",
+    )
+    rows = [
+        (
+            tag("code", name.rsplit("/", 1)[0]),
+            page.show(f"robust/{name}/seed"),
+            page.cell(f"robust/{name}/mean_accuracy"),
+            page.cell(f"robust/{name}/worst_accuracy"),
+            page.show(f"robust/{name}/kind"),
+            page.show(f"robust/{name}/first"),
+            page.cell(f"robust/{name}/drop"),
+            page.cell(f"robust/{name}/ece_after"),
+            page.cell(f"robust/{name}/corruption_error"),
+        )
+        for name in names
+    ]
+    words = (
+        "Under `patient`, over all degradations and five severities. mCE: errors divided by "
+        "those of `cnn3` on the "
+        "same images; empty where it has not answered them."
+    )
+    return join([head, table(heads, rows), tag("p", prose(words), class_="small")])
+
+
+def render_audit_headline(page: Marker) -> Html:
+    """What share of published test images has a twin in training."""
+    head = tag("h2", "Why published scores flatter", id="audit")
+    if not page.list("tests"):
+        return join([head, tag("p", "No collection here publishes a test folder.", class_="note")])
+    said = [
+        "Of ",
+        page.show("audit/total"),
+        " published test images ",
+        tag("b", page.show("audit/share")),
+        " (",
+        page.show("audit/found"),
+        ") have a twin in a training folder of a collection here.",
+    ]
+    measures = ("any_twin", "byte_identical", "same_picture", "same_picture_only_mirrored", "same_patient")
+    heads = (
+        "test set",
+        "test images",
+        "with a twin in its own training",
+        "share",
+        "the same bytes",
+        "the same picture",
+        "of these only mirrored or turned",
+        "the same patient",
+    )
+    rows = [
+        (
+            tag("code", name),
+            page.show(f"audit/{name}/test_files"),
+            page.show(f"audit/{name}/{measures[0]}"),
+            page.show(f"audit/{name}/share"),
+            *(page.show(f"audit/{name}/{measure}") for measure in measures[1:]),
+        )
+        for name in page.list("tests")
+    ]
+    more = tag(
+        "p", "The evidence, with pictures: ", tag("a", "audit", href="audit.html"), ".", class_="small"
+    )
+    return join([head, tag("p", *said), table(heads, rows), more])
+
+
+def render_openings(page: Marker) -> Html:
+    """How often the test part of `patient` was looked at."""
+    said = [
+        "The test part of ",
+        tag("code", "patient"),
+        " was opened: ",
+        tag("b", page.show("openings/count")),
+        ".",
+    ]
+    rows = [(tag("code", recipe), page.show(f"openings/{recipe}")) for recipe in page.list("openers")]
+    words = (
+        "Each look at a test part makes the next score on it a little less honest; so every look is counted."
+    )
+    return join(
+        [
+            tag("h2", "How often the test part was opened", id="openings"),
+            tag("p", *said),
+            details("By recipe", table(("recipe", "times"), rows)) if rows else "",
+            tag("p", words, class_="small"),
+        ]
+    )
+
+
+def render_release_limits() -> Html:
+    """What to distrust."""
+    return join(
+        [
+            tag("h2", "Limits", id="limits"),
+            tag("ul", *(tag("li", prose(one)) for one in LIMITS), class_="small"),
+        ]
+    )

@@ -1,0 +1,40 @@
+"""The model card: Hugging Face's headings, and no number but the facts'."""
+
+import re
+
+from pipeline.report.card import render_model_card, render_release_card
+from pipeline.report.marks import NUMBER
+from pipeline.report.words import LIMITS, SCOPE, explain_protocol
+
+
+def find_strays(card: str, document, allowed: str) -> set[str]:
+    known = {number for fact in document.facts.values() for number in NUMBER.findall(fact.printed)}
+    fixed = set(NUMBER.findall(allowed))
+    return {number for number in NUMBER.findall(re.sub(r"`[^`]*`", "", card)) if number not in known | fixed}
+
+
+def test_the_card_has_the_headings_and_no_number_of_its_own(model):
+    card = render_model_card(model)
+    for heading in ("Model details", "Uses", "Bias, risks and limitations", "Training details", "Evaluation",
+                    "Contract", "Citation and licence"):  # fmt: skip
+        assert f"## {heading}" in card
+    assert "### Out-of-scope use" in card
+    assert SCOPE in card
+    assert model.figure("claim/macro_f1") in card
+    allowed = " ".join([*LIMITS, explain_protocol("patient"), "95 %"])
+    assert find_strays(card, model, allowed) == set()
+
+
+def test_the_cards_tables_are_tables(model):
+    lines = [line for line in render_model_card(model).splitlines() if line.startswith("|")]
+    assert len(lines) > 15
+    assert all(line.endswith("|") for line in lines)
+
+
+def test_the_release_card_names_champion_figures_and_limits(release):
+    card = render_release_card(release)
+    champion, _row = release.lists["champion"]
+    assert card.startswith(f"# Release: `{champion}`")
+    assert release.figure(f"board/{champion}/patient/macro_f1") in card
+    assert LIMITS[0] in card
+    assert find_strays(card, release, " ".join(LIMITS)) == set()
