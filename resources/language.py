@@ -177,8 +177,8 @@ def _explain(error: Exception, who: str, variable: str, model: str) -> LanguageE
     response = getattr(error, "response", None)
     code = getattr(error, "code", None) or getattr(response, "status_code", None)
     known = {
-        400: f"{who} did not take the request (400): see that {variable} holds a key of this provider and that "
-        f"FALX_WORDS_MODEL={model} is a model of it",
+        400: f"{who} did not take the request (400): see that {variable} holds a key of this provider, and "
+        f"FALX_WORDS_MODEL={model} a model of it",
         401: f"{who} did not accept the key (401): set {variable} to a valid one",
         403: f"{who} does not allow this (403): the key in {variable} may not use {model}",
         404: f"{who} does not know the model {model} (404): set FALX_WORDS_MODEL to one that it offers",

@@ -1,4 +1,4 @@
-"""The registered models as something that reads alone sees them: which there are, and their packages' files."""
+"""The registered models, for readers: which there are, and the files of their packages."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.atomic import replacing_folder
 from pipeline.errors import ServingError
-from resources.mlflow_client import explained
+from resources.mlflow_client import explained, muted
 from resources.registry import MODEL_ID, RELEASED
 from resources.tracking import Connection
 
@@ -86,7 +86,8 @@ class ServedModels:
         Raises:
             ServingError: the registered model has no package that this code knows.
         """
-        from mlflow.artifacts import download_artifacts
+        with muted():
+            from mlflow.artifacts import download_artifacts
 
         from pipeline.serving.package import CARD
 
@@ -94,12 +95,14 @@ class ServedModels:
         with self._connection.alone("fetch"):
             if not folder.is_dir():
                 with replacing_folder(folder) as temporary:
-                    fetched = download_artifacts(
-                        artifact_uri=f"{model.source}/{ARTIFACTS}",
-                        dst_path=str(temporary / "fetched"),
-                        tracking_uri=self._connection.uri,
-                    )
-                    for file in sorted(Path(fetched).iterdir()):
+                    (temporary / "fetched").mkdir()
+                    with muted():
+                        fetched = download_artifacts(
+                            artifact_uri=model.source,
+                            dst_path=str(temporary / "fetched"),
+                            tracking_uri=self._connection.uri,
+                        )
+                    for file in sorted(Path(fetched, ARTIFACTS).glob("*")):
                         file.replace(temporary / file.name)
                     shutil.rmtree(temporary / "fetched")
                     _require_card(temporary / CARD, model)

@@ -55,13 +55,11 @@ class Settings(BaseSettings):
     app_port: int = Field(8501, ge=1, le=65535, description="port of the app in `make app`")
     words: Literal["auto", "gemini", "openai", "off"] = Field(
         "auto",
-        description="language model of the app: gemini (needs GEMINI_API_KEY), openai (any compatible server; "
-        "OPENAI_API_KEY), off; auto = the first with a key",
+        description="language model of the app: gemini (needs GEMINI_API_KEY), openai (any compatible "
+        "server; OPENAI_API_KEY), off; auto = the first with a key",
     )
     words_model: str = Field("", description="name of the language model; empty = gemini-flash-latest")
-    words_url: str = Field(
-        "", description="address of the language model's server; empty = the provider's own"
-    )
+    words_url: str = Field("", description="address of the language model's server; empty = the provider's")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")
     threads: int = Field(
         0,

@@ -17,8 +17,8 @@ import streamlit as st
 
 from assets.trainings import digest_rows
 from pipeline.app.examples import Example, choose_examples
-from pipeline.app.heat import draw_slice_heat
 from pipeline.app.exposure import Atlas, draw_atlas, find_parts
+from pipeline.app.heat import draw_slice_heat
 from pipeline.app.readings import Reading, read_image
 from pipeline.app.scores import Score, find_score
 from pipeline.collections.files import read_whole
@@ -165,8 +165,8 @@ class Desk:
         """The score of a model on its test part; None where it was not evaluated."""
         card = predictor.card
         names = f"metrics/{protocol_path(card.protocol)}/{card.recipe}", "leaderboard"
-        tables = [self.lake.read(name) if self.lake.manifest(name) else None for name in names]
-        return find_score(*tables, card)
+        metrics, leaderboard = (self.lake.read(name) if self.lake.manifest(name) else None for name in names)
+        return find_score(metrics, leaderboard, card)
 
     def list_examples(self) -> list[Example]:
         """Test images of `patient` to try; empty where nothing is curated yet."""

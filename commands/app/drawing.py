@@ -11,7 +11,8 @@ STYLE = """<style>
 .block-container {padding-top: 4.2rem; padding-bottom: 3rem; max-width: 74rem;}
 header[data-testid="stHeader"] {background: transparent; pointer-events: none; height: 0;}
 .falx-scope {position: fixed; top: 0; left: 0; right: 0; z-index: 999991; padding: .5rem 1rem;
-  text-align: center; background: #7c4a12; color: #fff; font-size: .95rem; font-weight: 600; line-height: 1.35;}
+  text-align: center; background: #7c4a12; color: #fff; font-size: .95rem; font-weight: 600;
+  line-height: 1.35;}
 .falx-head {margin: 0;} .falx-head h1 {font-size: 1.7rem; margin: 0; padding: 0;}
 .falx-head p {margin: .15rem 0 0; color: #55636b;}
 .falx-answer {font-size: 1.35rem; font-weight: 650; margin: .1rem 0 .5rem;}

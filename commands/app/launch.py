@@ -1,4 +1,4 @@
-"""`make app`: the page on 127.0.0.1, in this very process; one Ctrl-C ends all, a taken port is a clear error."""
+"""`make app`: the page on 127.0.0.1, in this very process, until one Ctrl-C ends all."""
 
 import signal
 from collections.abc import Iterator

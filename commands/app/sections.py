@@ -36,8 +36,8 @@ MOST_FILES = 16
 ACROSS = 3  # models in a row
 NEIGHBOURS = 4
 PRIVACY = (
-    "What you upload stays in this process's memory, is written to no file, and is forgotten when you remove it "
-    "or close the page. The page talks to this machine alone, unless you ask a language model below."
+    "What you upload stays in this process's memory, is written to no file, and is forgotten when you remove "
+    "it or close the page. The page talks to this machine alone, unless you ask a language model below."
 )
 
 
@@ -101,9 +101,7 @@ def _choose_slices(desk: Desk) -> list[Slice]:
 def _choose_example(desk: Desk) -> list[Slice]:
     examples = desk.list_examples()
     if not examples:
-        st.info(
-            "There are no examples: nothing is curated in this home. Upload a slice, or run `make curate`."
-        )
+        st.info("There are no examples: nothing is curated here. Upload a slice, or run `make curate`.")
         return []
     shown = st.toggle("Show the true label")
     names = {
@@ -254,7 +252,7 @@ def _show_neighbours(
     known = {name: held for name, held in parts.items() if held is not None}
     if trouble or not known:
         st.info(
-            trouble or "No chosen model was trained on the splits of this lake, so its pictures are unknown."
+            trouble or "No chosen model was trained on the splits of this lake: its pictures are unknown."
         )
         return
     found = list_neighbours(matches, desk.draw_atlas(), known, most=NEIGHBOURS)
@@ -267,8 +265,8 @@ def _show_neighbours(
     st.html(
         draw_notes(
             [
-                "Likeness is local correlation after alignment, −1 to 1; 0.88 and more proves a copy, mirrored, "
-                "turned, cropped or filtered ones included. What is cropped by more than a fifth may be missed."
+                "Likeness is local correlation after alignment, −1 to 1; 0.88 and more proves a copy, "
+                "mirrored, turned, cropped or filtered. One cropped by more than a fifth may be missed."
             ]
         )
     )

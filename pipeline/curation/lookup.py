@@ -22,6 +22,7 @@ from pipeline.curation.starts import find_starts
 from pipeline.curation.thumbnails import Pixels, Stack, stack_thumbnails
 from pipeline.curation.verdicts import Verdict, judge_alignment, judge_reencoding
 from pipeline.curation.views import Bank, Queries, list_views
+from pipeline.errors import TableError
 from pipeline.threads import one_thread_each
 
 BLOCK = 1024
@@ -61,7 +62,7 @@ class PictureIndex:
         workers: threads that measure; they change nothing.
 
     Raises:
-        TableError: a thumbnail has the wrong size.
+        TableError: a thumbnail has the wrong size, or none shows anything.
     """
 
     def __init__(self, thumbnails: pd.DataFrame, *, workers: int = 1) -> None:
@@ -70,6 +71,8 @@ class PictureIndex:
         with one_thread_each():
             pixels = stack_thumbnails(thumbnails, blacken_borders).select(order)
             shown = np.flatnonzero(_measure_spread(pixels) >= BLANK_DEVIATION)
+            if not len(shown):
+                raise TableError("thumbnails hold no image that shows anything; run `make curate` first")
             self._pixels: Pixels = pixels.select(shown)[:]
             self._names = names[order][shown]
             stack = Stack([self._pixels])
@@ -82,14 +85,14 @@ class PictureIndex:
     def find(self, thumbnail: Pixels) -> list[Match]:
         """The known images that are most like a new one, copies first, then by score; ties by image_id.
 
-        Deterministic. Empty where the thumbnail shows nothing, or nothing is known.
+        Deterministic. Empty where the thumbnail shows nothing.
 
         Args:
             thumbnail: uint8 [128, 128], grey, as `resize_grey` makes it.
         """
         with one_thread_each():
             new = blacken_borders(thumbnail[None])
-            if not len(self) or _measure_spread(Stack([new]))[0] < BLANK_DEVIATION:
+            if _measure_spread(Stack([new]))[0] < BLANK_DEVIATION:
                 return []
             pixels, row = Stack([self._pixels, new]), len(self)
             found = self._align(pixels, new, row) | self._prove(pixels, new)

@@ -1,5 +1,6 @@
-"""A loopback server in the place of a language-model provider: keeps what it was sent, answers what it is told."""
+"""A loopback server in place of a language-model provider: keeps what it is sent, answers as told."""
 
+import contextlib
 import json
 import threading
 import time
@@ -52,7 +53,8 @@ def serve_language() -> Iterator[LanguageServer]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(answer)
+            with contextlib.suppress(BrokenPipeError):  # it was not waited for
+                self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -134,7 +134,7 @@ def test_what_a_provider_refuses_is_said_with_the_remedy(connect, server, kind, 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"choices": 3, "candidates": 4}', b"null"])
 def test_garbage_is_no_answer(connect, server, kind, body):
     server.body = body
-    with pytest.raises(LanguageError, match="answered (something that is no answer|without words)"):
+    with pytest.raises(LanguageError, match=r"answered (something that is no answer|without words)"):
         connect(kind).answer("Rules.", TALK)
 
 

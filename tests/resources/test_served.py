@@ -1,4 +1,4 @@
-"""The registered models as a reader sees them: the latest of each, the champion first, packages fetched whole."""
+"""The registered models for readers: the latest of each, the champion first, packages whole."""
 
 from pathlib import Path
 
@@ -51,8 +51,7 @@ def test_a_model_without_a_package_is_refused_and_leaves_nothing(
     register(connection, tmp_path / "a", "external:bare", "served-bare")
     models = ServedModels(connection, tmp_path / "kept")
     (found,) = own(models, "served-bare")
-    (empty := tmp_path / "empty").mkdir()
-    monkeypatch.setattr("mlflow.artifacts.download_artifacts", lambda **_: str(empty))
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", lambda **asked: asked["dst_path"])
     with pytest.raises(ServingError, match=r"has no package with a card.json; register it again: make train"):
         models.fetch(found)
     assert list((tmp_path / "kept").iterdir()) == []
@@ -61,5 +60,5 @@ def test_a_model_without_a_package_is_refused_and_leaves_nothing(
 def test_a_dead_server_is_an_error_that_names_it(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     connection = Connection("http://127.0.0.1:9", tmp_path)
-    with pytest.raises(TrackingError, match="list_models: the MLflow server at http://127.0.0.1:9 failed"):
+    with pytest.raises(TrackingError, match=r"list_models: the MLflow server at http://127.0.0.1:9 failed"):
         ServedModels(connection, tmp_path).list_models()

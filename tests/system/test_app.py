@@ -1,4 +1,4 @@
-"""`make app` over a real demo, in headless Chromium: upload, result, refusal, several models, words, the end."""
+"""`make app` over a real demo, in headless Chromium: upload, result, refusal, several models."""
 
 import os
 import shutil
@@ -175,7 +175,7 @@ def test_nothing_that_is_uploaded_is_written_anywhere(app, page, tmp_path):
     cv2.imwrite(str(tmp_path / "large.png"), noise)
     data = (tmp_path / "large.png").read_bytes()
     assert len(data) > 2 << 20
-    before = {path for path in (*home.rglob("*"), *folder.rglob("*"))}
+    before = {*home.rglob("*"), *folder.rglob("*")}
     page.click("My own files")
     page.wait("JPEG, PNG or DICOM")
     page.upload(tmp_path / "large.png")

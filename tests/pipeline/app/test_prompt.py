@@ -1,4 +1,4 @@
-"""What a language model is told: every figure, every limit, no file name; and a conversation that stays short."""
+"""What a language model is told: every figure, every limit, no file name; only the end of a long talk."""
 
 from pipeline.app.exposure import Exposure
 from pipeline.app.prompt import SEEN, Case, Turn, keep_recent, write_instructions

@@ -1,6 +1,5 @@
 """One more image: it is told what the table `pairs` would say, whichever of two images was changed."""
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +19,7 @@ from painted_heads import (
 
 from pipeline.curation.lookup import PictureIndex, tell_orientation
 from pipeline.curation.pairs import compare_images
+from pipeline.errors import TableError
 
 HEADS = {f"head{seed}": paint_head(seed) for seed in range(12)}
 CHANGES = {
@@ -95,6 +95,6 @@ def test_what_shows_nothing_is_like_nothing(index):
     assert len(PictureIndex(pd.concat([tabulate_thumbnails(HEADS), blank]))) == len(HEADS)
 
 
-def test_without_known_images_nothing_is_found():
-    empty = PictureIndex(tabulate_thumbnails({}))
-    assert empty.find(cv2.resize(HEADS["head1"], (128, 128))) == []
+def test_without_known_images_it_says_what_to_do():
+    with pytest.raises(TableError, match="no image that shows anything; run `make curate` first"):
+        PictureIndex(tabulate_thumbnails({"blank": np.zeros((128, 128), np.uint8)}))
