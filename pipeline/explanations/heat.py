@@ -33,11 +33,11 @@ _POOLS = (
 def draw_heat(network: nn.Module, batch: Tensor, classes: Tensor, method: str) -> Tensor:
     """Heat of each image for one class of its own, in the pixels of the network's input.
 
-    `grad_cam`: the maps of the layer that `find_map_layer` names, weighted by the mean gradient of the class's
-    logit, summed, negative values set to 0, brought to h × w by bilinear interpolation. `saliency`: the
-    greatest absolute gradient of the class's logit over the channels of a pixel.
-    Each map is divided by its greatest value, so heat can be compared within an image, never between two. A map
-    without positive evidence is 0 everywhere.
+    `grad_cam`: the maps of the layer that `find_map_layer` names, weighted by the mean gradient of the
+    class's logit, summed, negative values set to 0, brought to h × w by bilinear interpolation. `saliency`:
+    the greatest absolute gradient of the class's logit over the channels of a pixel.
+    Each map is divided by its greatest value, so heat can be compared within an image, never between two. A
+    map without positive evidence is 0 everywhere.
 
     Deterministic on the CPU for one number of threads and one batch; another batch size moves last bits.
     The network is asked in evaluation mode; modes, gradients and hooks are afterwards as they were before.
@@ -52,8 +52,8 @@ def draw_heat(network: nn.Module, batch: Tensor, classes: Tensor, method: str) -
         float32 [n, h, w] in [0, 1], on the batch's device.
 
     Raises:
-        ExplanationError: the method is unknown, shapes do not fit, a class is out of range, the network has no
-            convolution that Grad-CAM could look at, or a gradient is not finite.
+        ExplanationError: the method is unknown, shapes do not fit, a class is out of range, the network has
+            no convolution that Grad-CAM could look at, or a gradient is not finite.
     """
     _check_request(batch, classes, method)
     classes = classes.to(batch.device, torch.int64)
@@ -71,9 +71,9 @@ def find_map_layer(network: nn.Module, example: Tensor) -> tuple[str, nn.Module]
     """Name and module of the last convolutional feature map, which Grad-CAM looks at.
 
     The rule: of all modules, in the order in which they finish on `example`, the last that returns a map
-    [n, f, h', w'] after a convolution, with more than one position, no larger than the image, and not straight
-    from a pooling layer. So activation, batch norm and the sum of a residual block belong to the map; pooling,
-    flattening and the gates of attention do not. The paper says "last convolutional layer".
+    [n, f, h', w'] after a convolution, with more than one position, no larger than the image, and not
+    straight from a pooling layer. So activation, batch norm and the sum of a residual block belong to the
+    map; pooling, flattening and the gates of attention do not. The paper: "last convolutional layer".
 
     Args:
         example: float [1, c, h, w]; its values do not matter.

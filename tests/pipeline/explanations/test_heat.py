@@ -223,7 +223,7 @@ def test_no_warning_is_raised() -> None:
 
 def test_a_network_without_convolution_has_no_grad_cam() -> None:
     network = Linear(torch.rand(2, 1, 4, 4))
-    with pytest.raises(ExplanationError, match="Linear has no convolutional feature map.*Ask for saliency"):
+    with pytest.raises(ExplanationError, match=r"Linear has no convolutional feature map.*Ask for saliency"):
         draw_heat(network, torch.rand(1, 1, 4, 4), torch.tensor([0]), "grad_cam")
     assert draw_heat(network, torch.rand(1, 1, 4, 4), torch.tensor([0]), "saliency").shape == (1, 4, 4)
 
