@@ -1,12 +1,16 @@
 """Cards and readings made by hand."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pipeline.app.readings import Reading
 from pipeline.labels import LABELS
 from pipeline.serving.card import Conformal, ModelCard
+
+sys.path.append(str(Path(__file__).parents[1] / "serving"))  # shades.py
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,15 @@
 """The slice as it is shown: aspect kept, heat in place, no header in what is sent."""
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from shades import draw_head, draw_shade, make_package, write_dicom
 
 from pipeline.app.heat import METHODS, draw_slice, draw_slice_heat, encode_slice
 from pipeline.errors import DecodeError, ExplanationError
 from pipeline.explanations import heat
 from pipeline.imaging.decode import decode_image
 from pipeline.serving.predictor import Predictor
-
-sys.path.append(str(Path(__file__).parents[1] / "serving"))  # shades.py
-
-from shades import draw_head, draw_shade, make_package, write_dicom
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Answers in words: sets, refusals, disagreement; and a reading of the shades model."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from shades import draw_shade, make_package
 
 from pipeline.app.readings import (
     explain_refusal,
@@ -16,10 +14,6 @@ from pipeline.labels import LABELS
 from pipeline.schemas import QUARANTINE_REASONS
 from pipeline.serving.inputs import REFUSALS
 from pipeline.serving.predictor import Predictor
-
-sys.path.append(str(Path(__file__).parents[1] / "serving"))  # shades.py
-
-from shades import draw_shade, make_package
 
 
 @pytest.fixture(scope="module")
