@@ -98,15 +98,20 @@ class ServedModels:
                     (temporary / "fetched").mkdir()
                     with muted():
                         fetched = download_artifacts(
-                            artifact_uri=model.source,
+                            artifact_uri=f"{self._find_location(model)}/{ARTIFACTS}",
                             dst_path=str(temporary / "fetched"),
                             tracking_uri=self._connection.uri,
                         )
-                    for file in sorted(Path(fetched, ARTIFACTS).glob("*")):
+                    for file in sorted(Path(fetched).iterdir()):
                         file.replace(temporary / file.name)
                     shutil.rmtree(temporary / "fetched")
                     _require_card(temporary / CARD, model)
         return folder
+
+    def _find_location(self, model: ServedModel) -> str:
+        """Where the server keeps the files of the logged model; it passes them through itself."""
+        logged = self._connection.client.get_logged_model(model.source.removeprefix("models:/"))
+        return str(logged.artifact_location).rstrip("/")
 
     def _list_versions(self) -> "list[ModelVersion]":
         found: list[ModelVersion] = []

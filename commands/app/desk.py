@@ -23,6 +23,7 @@ from pipeline.app.readings import Reading, read_image
 from pipeline.app.scores import Score, find_score
 from pipeline.collections.files import read_whole
 from pipeline.curation.lookup import Match, PictureIndex
+from pipeline.curation.thumbnails import SIDE
 from pipeline.errors import DecodeError, SourceError, TableError
 from pipeline.imaging.decode import decode_image, resize_grey
 from pipeline.protocols import protocol_path, split_table
@@ -134,10 +135,10 @@ class Desk:
             DecodeError: there is no image in it.
             TableError: the lake has no pictures to compare with.
         """
-        index = _measure_index(self._place, self.lake.digest("thumbnails"), self)
+        thumbnail = resize_grey(decode_image(slice_.data).pixels, SIDE)
 
         def look() -> list[Match]:
-            return index.find(resize_grey(decode_image(slice_.data).pixels, 128))
+            return _measure_index(self._place, self.lake.digest("thumbnails"), self).find(thumbnail)
 
         return _remember(("matches", slice_.digest), look)
 
@@ -196,7 +197,7 @@ class Desk:
         rows = self.lake.pick("thumbnails", [image_id])
         if rows.empty:
             raise TableError(f"thumbnails hold no image {image_id}; materialise thumbnails again")
-        return np.frombuffer(rows["pixels"].iloc[0], np.uint8).reshape(128, 128)
+        return np.frombuffer(rows["pixels"].iloc[0], np.uint8).reshape(SIDE, SIDE)
 
 
 def forget_models() -> None:
