@@ -158,7 +158,7 @@ class Desk:
         if self.lake.manifest(name) is None:
             return None
         split = self.lake.read(name)
-        if digest_rows(split, recipe, card.protocol) != card.data_digest:
+        if not digest_rows(split, recipe, card.protocol).startswith(card.data_digest):  # which is cut
             return None
         return find_parts(split, recipe.data, card.protocol)
 

@@ -1,5 +1,6 @@
 """Pieces of the page as HTML: strings from strings, everything escaped."""
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -23,7 +24,8 @@ header[data-testid="stHeader"] {background: transparent; pointer-events: none; h
 .falx-bar.top .fill {background: #2f5d7c;} .falx-bar.top {font-weight: 600;}
 .falx-bar .number {text-align: right; font-variant-numeric: tabular-nums;}
 .falx-bar .kept {color: #2f5d7c;} .falx-bar .out {color: #8a949a;}
-.falx-note {color: #55636b; font-size: .86rem; line-height: 1.45; margin: .15rem 0;}
+.falx-note {color: #55636b; font-size: .86rem; line-height: 1.45; margin: .15rem 0;
+  overflow-wrap: anywhere;}
 .falx-note code {font-size: .82rem;}
 .falx-refused {border-left: 4px solid #a3402c; background: #f8ecea; padding: .6rem .8rem; border-radius: 3px;
   margin: .2rem 0 .6rem;}
@@ -63,8 +65,9 @@ def draw_refusal(word: str, meaning: str, detail: str) -> str:
 
 
 def draw_notes(lines: Sequence[str]) -> str:
-    """Small print, a paragraph each."""
-    return "".join(f'<p class="falx-note">{escape(line)}</p>' for line in lines)
+    """Small print, a paragraph each; what stands in backticks is set as code."""
+    shown = [re.sub("`([^`]+)`", r"<code>\1</code>", escape(line)) for line in lines]
+    return "".join(f'<p class="falx-note">{line}</p>' for line in shown)
 
 
 def draw_table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -35,9 +35,11 @@ UPLOADS = ["jpg", "jpeg", "png", "dcm", "dicom"]
 MOST_FILES = 16
 ACROSS = 3  # models in a row
 NEIGHBOURS = 4
+THUMBNAIL = 192  # pixels
+HEATS = {"grad_cam": "Grad-CAM", "saliency": "Saliency"}
 PRIVACY = (
     "What you upload stays in this process's memory, is written to no file, and is forgotten when you remove "
-    "it or close the page. The page talks to this machine alone, unless you ask a language model below."
+    "it or close the page. The page talks to this machine alone, unless you ask a language model above."
 )
 
 
@@ -60,7 +62,7 @@ def show_page() -> None:
         slices = _choose_slices(desk)
     with right:
         chosen = _choose_models(models)
-        method = st.selectbox("Heat map", list(METHODS), help="How the map is made; docs/explanations.md")
+        method = st.selectbox("Heat map", list(METHODS), format_func=HEATS.__getitem__)
     if slices and chosen:
         _show_results(desk, slices, chosen, method)
     elif slices:
@@ -124,7 +126,7 @@ def _choose_models(models: Sequence[ServedModel]) -> list[ServedModel]:
     titles = {_title(model): model for model in models}
     champion = [title for title, model in titles.items() if model.champion]
     chosen = st.multiselect("Models, side by side", list(titles), default=champion or list(titles)[:1])
-    if st.button("Look for new models", type="tertiary"):
+    if st.button("Look for new models", type="tertiary", icon=":material/refresh:"):
         forget_models()
         st.rerun()
     return [titles[title] for title in chosen]
@@ -174,7 +176,9 @@ def _show_slice(
             title = _title(model)
             with column, st.container(border=True):
                 exposure = _find_exposure(desk, matches, parts[title])
-                cases[title] = _show_model(desk, slice_, model, readings[title], exposure, method)
+                cases[title] = _show_model(
+                    desk, slice_, model, readings[title], exposure, method, alone=len(chosen) == 1
+                )
     _show_neighbours(desk, matches, parts, trouble)
     show_words(desk.settings, slice_, cases)
 
@@ -186,25 +190,35 @@ def _show_model(
     reading: Reading,
     exposure: Exposure | None,
     method: str,
+    *,
+    alone: bool,
 ) -> Case:
-    predictor = desk.load(model)
-    score = desk.find_score(predictor)
+    """One model's card; where it stands alone, the picture has its place beside the answer."""
+    score = desk.find_score(desk.load(model))
     st.markdown(f"**{model.title}**{' · champion' if model.champion else ''}")
-    if reading.error is not None:
-        st.html(draw_refusal(*explain_refusal(reading.error)))
-        shown = draw_slice(slice_.data)
-        if shown is not None:
-            st.image(shown, width="stretch", caption="The slice as it was read")
-    else:
-        st.html(draw_answer(reading))
-        st.markdown(tell_set(reading))
-        _show_heat(desk, slice_, model, reading, method)
-        _show_exposure(exposure)
-    identity = (
-        f"{model.name} version {model.version} · model {model.model_id[:12]} · gate: {reading.card.gate}"
-    )
-    st.html(draw_notes([*tell_score(score), identity]))
+    left, right = st.columns([1, 1], gap="large") if alone else (st.container(), st.container())
+    with left:
+        if reading.error is not None:
+            st.html(draw_refusal(*explain_refusal(reading.error)))
+        else:
+            st.html(draw_answer(reading))
+            st.markdown(tell_set(reading))
+            _show_exposure(exposure)
+    with right:
+        _show_picture(desk, slice_, model, reading, method)
+    identity = f"{model.name} version {model.version} · model {model.model_id[:12]}"
+    with left if alone else right:
+        st.html(draw_notes([*tell_score(score), f"{identity} · gate: {reading.card.gate}"]))
     return Case(reading, score, exposure)
+
+
+def _show_picture(desk: Desk, slice_: Slice, model: ServedModel, reading: Reading, method: str) -> None:
+    if reading.error is None:
+        _show_heat(desk, slice_, model, reading, method)
+        return
+    shown = draw_slice(slice_.data)
+    if shown is not None:
+        st.image(shown, width="stretch", caption="The slice as it was read")
 
 
 def _show_heat(desk: Desk, slice_: Slice, model: ServedModel, reading: Reading, method: str) -> None:
@@ -260,13 +274,14 @@ def _show_neighbours(
         st.caption("No training picture is alike enough to be compared closely.")
     for column, one in zip(st.columns(NEIGHBOURS), found, strict=False):
         with column:
-            st.image(desk.show_thumbnail(one.image_id), width="stretch")
+            st.image(desk.show_thumbnail(one.image_id), width=THUMBNAIL)
             st.html(draw_notes(_tell_neighbour(one, several=len(known) > 1)))
     st.html(
         draw_notes(
             [
                 "Likeness is local correlation after alignment, −1 to 1; 0.88 and more proves a copy, "
-                "mirrored, turned, cropped or filtered. One cropped by more than a fifth may be missed."
+                "mirrored, turned, cropped or filtered. One cropped by more than a fifth may be missed. Where the "
+                "comparison ended early, at 32 pixels, the figure is higher than it would be in the end."
             ]
         )
     )

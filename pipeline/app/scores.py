@@ -90,7 +90,7 @@ def tell_score(score: Score | None) -> list[str]:
         )
     elif score.protocol == HONEST:
         told += [
-            f"The same recipe under `{other}` has {figure.tell(signed=True)} more: optimism."
+            f"Optimism of the same recipe under `{other}`: {figure.tell(signed=True)}."
             for other, figure in score.optimism.items()
         ]
     return told

@@ -30,7 +30,7 @@ def test_the_honest_score_names_what_others_add(make_reading):
     assert told == [
         "Macro-F1 0.800 [0.700, 0.900] on patients and pictures that training never saw: 199 test images in "
         "44 groups.",
-        "The same recipe under `published` has +0.150 [−0.010, 0.300] more: optimism.",
+        "Optimism of the same recipe under `published`: +0.150 [−0.010, 0.300].",
     ]
 
 
