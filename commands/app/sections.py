@@ -280,8 +280,8 @@ def _show_neighbours(
         draw_notes(
             [
                 "Likeness is local correlation after alignment, −1 to 1; 0.88 and more proves a copy, "
-                "mirrored, turned, cropped or filtered. One cropped by more than a fifth may be missed. Where "
-                "the comparison ended early, at 32 pixels, the figure is higher than in the end."
+                "mirrored, turned, cropped or filtered. One cropped by more than a fifth may be missed. "
+                "Where the comparison ended early, at 32 pixels, the figure is higher than in the end."
             ]
         )
     )
