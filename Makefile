@@ -27,6 +27,10 @@ $(VENV)/.installed-edge: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edge]'
 	@touch $@
 
+$(VENV)/.installed-app: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[app,words]'
+	@touch $@
+
 install: $(VENV)/.installed  ## create .venv and install, without running anything
 
 demo: $(VENV)/.installed  ## the whole graph on phantoms: no account, no download, no GPU
@@ -46,6 +50,9 @@ check: $(VENV)/.installed-dev  ## style, strict types, import floors
 
 ui: $(VENV)/.installed  ## Dagster on 127.0.0.1:3000 and MLflow on 127.0.0.1:5000; Ctrl-C ends both
 	@$(FALX) ui
+
+app: $(VENV)/.installed-app  ## slices in, what the registered models say out, on 127.0.0.1:8501; Ctrl-C ends it
+	@$(FALX) app
 
 curate: $(VENV)/.installed  ## raw collections to splits and audit, for FALX_PROFILE
 	@$(FALX) curate

@@ -55,6 +55,7 @@ def _build_parser() -> argparse.ArgumentParser:
     onnx.add_argument("--protocol", required=True, help=f"how its test set was chosen: {protocols}")
     add("reference", _reference, "write docs/reference.md anew from the code")
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
+    add("app", _app, "slices in, what the registered models say out: on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
     trust = add("trust", _trust, "accept the present bytes of a raw collection as the ones to verify")
     trust.add_argument("--collection", required=True, help="a file name in catalog/datasets, without .yaml")
@@ -125,6 +126,12 @@ def _ui(_parsed: argparse.Namespace) -> int:
     from commands.ui import serve_ui
 
     return serve_ui()
+
+
+def _app(_parsed: argparse.Namespace) -> int:
+    from commands.app.launch import serve_app
+
+    return serve_app()
 
 
 def _doctor(_parsed: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def serve_ui() -> int:
         return _serve_dagster(settings, mlflow.uri)
 
 
-def require_free_port(port: int, server: str, variable: str) -> None:
+def require_free_port(port: int, server: str, variable: str, *, command: str = "make ui") -> None:
     """Check that nobody listens on a port of this machine.
 
     Raises:
@@ -52,8 +52,8 @@ def require_free_port(port: int, server: str, variable: str) -> None:
         except OSError as error:
             raise SettingsError(
                 f"port {port} of {HOST} is taken, so {server} cannot start there ({error.strerror}). Perhaps "
-                f"`make ui` runs in another terminal; else set {variable} to a free port, for example "
-                f"`{variable}={port + 1} make ui`."
+                f"`{command}` runs in another terminal; else set {variable} to a free port, for example "
+                f"`{variable}={port + 1} {command}`."
             ) from error
 
 

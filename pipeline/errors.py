@@ -18,8 +18,10 @@ FalxError
 │   ├── MemoryShortError     a batch does not fit, and the processes must start again in more parts
 │   ├── LeftAloneError       another process of the same training has ended
 │   └── DivergedError        the loss is no longer a number
+├── ExplanationError     a heat map cannot be drawn, or not be measured
 ├── TrackingError        the MLflow server is missing, broken or taken
-└── ServingError         a packaged model or its input breaks the contract
+├── ServingError         a packaged model or its input breaks the contract
+└── LanguageError        a language model is not set up, refuses, or answers something else than words
 
 A message says what is wrong, where, what is allowed and what to do next.
 """
@@ -135,9 +137,17 @@ class DivergedError(TrainingError):
     """The loss is no longer a number."""
 
 
+class ExplanationError(FalxError):
+    """A heat map cannot be drawn, or not be measured against a box."""
+
+
 class TrackingError(FalxError):
     """The MLflow server is missing, broken, or its port is taken."""
 
 
 class ServingError(FalxError):
     """A packaged model, or the input it was given, breaks the contract."""
+
+
+class LanguageError(FalxError):
+    """A language-model provider is not set up, refuses, does not answer, or answers no words."""

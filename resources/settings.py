@@ -53,6 +53,14 @@ class Settings(BaseSettings):
     )
     mlflow_port: int = Field(5000, ge=1, le=65535, description="port of MLflow in `make ui`")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of Dagster in `make ui`")
+    app_port: int = Field(8501, ge=1, le=65535, description="port of the app in `make app`")
+    words: Literal["auto", "gemini", "openai", "off"] = Field(
+        "auto",
+        description="language model of the app: gemini (needs GEMINI_API_KEY), openai (any compatible "
+        "server; OPENAI_API_KEY), off; auto = the first with a key",
+    )
+    words_model: str = Field("", description="name of the language model; empty = gemini-flash-latest")
+    words_url: str = Field("", description="address of the language model's server; empty = the provider's")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")
     launcher: Literal["local", "torchrun", "kubernetes"] = Field(
         "local",

@@ -1,0 +1,1 @@
+"""The app: a Streamlit page over the registered models."""

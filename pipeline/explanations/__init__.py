@@ -1,0 +1,1 @@
+"""Where a network looked: heat maps, and how far they can be believed."""
