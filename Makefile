@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check ui curate train folds controls export onnx doctor trust clean
+.PHONY: help install demo test quick check ui curate train folds explain controls export onnx doctor trust clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ train: $(VENV)/.installed  ## one training: make train RECIPE=cnn3 PROTOCOL=pati
 
 folds: $(VENV)/.installed  ## five patient-disjoint folds, pooled: make folds RECIPE=slim64
 	@$(FALX) folds --recipe "$(RECIPE)"
+
+explain: $(VENV)/.installed  ## where a model looks, against the tumour's box: make explain RECIPE=slim64 PROTOCOL=patient
+	@$(FALX) explain --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
 
 controls: $(VENV)/.installed  ## plant faults in curated phantoms, one at a time, and show what catches each
 	@$(FALX) controls

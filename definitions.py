@@ -39,6 +39,11 @@ COMPARE = dg.define_asset_job(
     dg.AssetSelection.assets("leaderboard", "comparisons", "robustness", "release"),
     description="All recipes beside one another, their optimism, and the one that is released.",
 )
+EXPLAIN = dg.define_asset_job(
+    "explain",
+    dg.AssetSelection.assets("explanations"),
+    description="Where one recipe's models look: heat maps against the tumours' boxes, contact sheets.",
+)
 POOL = dg.define_asset_job(
     "pool",
     dg.AssetSelection.assets("pooled"),
@@ -84,7 +89,7 @@ defs = dg.Definitions(
         release,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, COMPARE, POOL],
+    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, POOL],
     schedules=[weekly_curation, weekly_retraining],
     resources=connect_resources(SETTINGS),
     executor=dg.in_process_executor,

@@ -39,6 +39,9 @@ def _build_parser() -> argparse.ArgumentParser:
         "folds", _folds, "one recipe on five patient-disjoint folds, and its figures over all patients"
     )
     folds.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    explain = add("explain", _explain, "where a model looks, measured against the tumours' boxes")
+    explain.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    explain.add_argument("--protocol", required=True, help=f"how its test set was chosen: {protocols}")
     add("controls", _controls, "plant faults in curated phantoms, one at a time, and show what catches each")
     export = add(
         "export", _export, "hashes, labels, patients and splits, and pixels where the licence allows it"
@@ -79,6 +82,12 @@ def _folds(parsed: argparse.Namespace) -> int:
     from commands.folds import run_folds
 
     return run_folds(parsed.recipe)
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from commands.explain import run_explanation
+
+    return run_explanation(parsed.recipe, parsed.protocol)
 
 
 def _controls(_parsed: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The payload: one training or prediction as a process, started by the trainer, also runnable by hand.
+"""The payload: one training, prediction or explanation as a process, started by the trainer, also runnable by hand.
 
     python -m resources.payload train --spec work/spec.json
 
@@ -116,6 +116,12 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
     start = time.monotonic()
     if arguments.task == "train":
         _train(arguments, pipes)
+    elif arguments.task == "explain":
+        from pipeline.explanations.explaining import ExplanationSpec, explain_split
+
+        found = explain_split(_read_spec(arguments.spec, ExplanationSpec))
+        told = ", ".join(f"{name} {count:,}" for name, count in found.items())
+        pipes.log.info(f"explained: {told}, in {time.monotonic() - start:.1f} s")
     else:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
@@ -163,7 +169,7 @@ def _open_tracker(arguments: argparse.Namespace) -> Tracker:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.payload", description=__doc__)
-    parser.add_argument("task", choices=["train", "predict"])
+    parser.add_argument("task", choices=["train", "predict", "explain"])
     parser.add_argument("--spec", type=Path, required=True, help="JSON file of the task's specification")
     parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
     parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")

@@ -1,4 +1,4 @@
-"""The trainer: runs training and prediction as a process of its own, under Dagster Pipes.
+"""The trainer: runs training, prediction and explanation as a process of its own, under Dagster Pipes.
 
 Dagster's own subprocess client leaves the child running when its step is killed. This one owns the group:
 the child dies with its parent, a cancel ends the whole group, and a crash never takes Dagster along.
@@ -22,7 +22,7 @@ from resources.instance import PROCESS, name_process
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.5
 
-Task = Literal["train", "predict"]
+Task = Literal["train", "predict", "explain"]
 
 
 class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -53,7 +53,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Run one task to its end; log lines reach the Dagster run as they are written.
 
         Args:
-            spec: JSON file of a TrainingSpec or a PredictionSpec; results lie where the spec says.
+            spec: JSON file of a TrainingSpec, PredictionSpec or ExplanationSpec; results lie where the spec says.
             tracking_uri, run_id: the open MLflow run that epoch metrics go to; empty = nowhere.
 
         Raises:
