@@ -399,7 +399,9 @@ _ALL = (
         Column("area", "float64", "share of the pixels inside the box: what chance gives for hit and share"),
         Column("near_area", "float64", "what chance gives for near"),
         Column("empty", "bool", "the map has no heat at all, so it counts as chance"),
-        Column("verdict", "string", "right, wrong_reason (right, with the heat elsewhere) or wrong"),
+        Column(
+            "verdict", "string", "right, wrong_reason (right, with the heat of grad_cam elsewhere) or wrong"
+        ),
     ),
     _table(
         "explanations",

@@ -1,4 +1,4 @@
-"""The payload: one training, prediction or explanation as a process, started by the trainer, also runnable by hand.
+"""The payload: one training, prediction or explanation as a process; by the trainer, or by hand.
 
     python -m resources.payload train --spec work/spec.json
 

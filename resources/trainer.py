@@ -53,7 +53,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Run one task to its end; log lines reach the Dagster run as they are written.
 
         Args:
-            spec: JSON file of a TrainingSpec, PredictionSpec or ExplanationSpec; results lie where the spec says.
+            spec: JSON file of a TrainingSpec, PredictionSpec or ExplanationSpec; results lie where it says.
             tracking_uri, run_id: the open MLflow run that epoch metrics go to; empty = nowhere.
 
         Raises:

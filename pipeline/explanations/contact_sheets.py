@@ -118,10 +118,7 @@ def _draw_tile(axes: Axes, picture: NDArray[np.uint8], box: tuple[float, ...]) -
 
 def _describe(shown: int, total: int) -> str:
     which = "all" if shown == total else f"{shown} of {total}"
-    return (
-        f"{which}; left to right: slice, Grad-CAM, saliency of the class answered; blue: the tumour's box; "
-        f"the brighter, the hotter"
-    )
+    return f"{which}; slice, Grad-CAM, saliency of the class answered; in blue the tumour's box"
 
 
 def _caption(case: Case) -> str:

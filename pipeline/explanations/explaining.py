@@ -30,8 +30,8 @@ from pipeline.training.models import Network, build_model
 BATCH = 16
 SHOWN = 8
 VERDICTS = {
-    "right": "right, with the heat at the tumour",
-    "wrong": "wrong",
+    "right": "right answers",
+    "wrong": "wrong answers",
     "wrong_reason": "right for the wrong reason",
 }
 BOX = ["box_x", "box_y", "box_w", "box_h"]
@@ -132,8 +132,9 @@ def select_subjects(spec: ExplanationSpec) -> pd.DataFrame:
             "`patients`: boxes come from the reference, cheng_figshare. Bring it in, and materialise again"
         )
     wanted = ["image_id", "collection", "path", "label", "called", "probability", "group_id", *BOX]
-    constant = answers.iloc[0][["recipe", "protocol", "seed"]].to_dict()
-    return boxed[wanted].head(spec.limit).reset_index(drop=True).assign(**constant)
+    constant = {name: answers[name].iloc[0] for name in ("recipe", "protocol", "seed")}
+    chosen: pd.DataFrame = boxed[wanted].head(spec.limit).reset_index(drop=True).assign(**constant)
+    return chosen
 
 
 def _gather(spec: ExplanationSpec, rows: pd.DataFrame) -> Subjects:
@@ -175,10 +176,11 @@ def _draw_sheets(
     measured: dict[tuple[str, str], Pointing],
     verdicts: NDArray[np.str_],
 ) -> None:
-    """One sheet a verdict; cases of different groups first, by image_id."""
+    """One sheet a verdict, by image_id; different groups first, and before them where both methods agree."""
     called = subjects.encode("called")
+    alike = find_wrong_reasons(verdicts != "wrong", measured["saliency", "trained"])
     again = subjects.rows.groupby([verdicts, subjects.rows["group_id"]]).cumcount()
-    order = np.lexsort((np.arange(len(again)), again))
+    order = np.lexsort((again, (verdicts == "wrong_reason") & ~alike))
     for verdict, words in VERDICTS.items():
         chosen = [int(place) for place in order if verdicts[place] == verdict][:SHOWN]
         cases = []

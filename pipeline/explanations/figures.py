@@ -48,7 +48,7 @@ def summarise(heats: pd.DataFrame, *, draws: int = DRAWS, seed: int = 0) -> pd.D
 
     For each subset and method: `METRICS` of the trained network and of each of `BASELINES`, and the trained
     network minus each baseline (`over_<baseline>`); `empty`, the share of maps without heat; under `right`
-    also `wrong_reason`, the share of the right answers that were right for the wrong reason.
+    also `wrong_reason`, the share of the right answers that were right for the wrong reason by this method.
 
     Args:
         heats: in any order.
@@ -86,8 +86,8 @@ def pointing_figure(explanations: pd.DataFrame) -> Figure:
     figure = new_figure(title, subtitle, 3.1)
     for place, (metric, words) in enumerate(
         (
-            ("hit", "hottest pixel inside the box, share of images"),
-            ("share", "share of the heat inside the box"),
+            ("hit", "hottest pixel inside the box"),
+            ("share", "share of the heat inside"),
         )
     ):
         axes = add_panel(figure, left=2.05 + place * 2.5, bottom=0.65, width=2.3, height=1.7)
@@ -102,8 +102,7 @@ def tell_pointing(explanations: pd.DataFrame) -> list[str]:
     """One line a method on what the heat of a model is worth, for a person; rows of one model."""
     lines = []
     for method in METHODS:
-        rows = explanations[(explanations["method"] == method) & (explanations["subset"] == ALL)]
-        found = rows.set_index(["metric", "subject"])
+        found = explanations[(explanations["method"] == method) & (explanations["subset"] == ALL)]
         told = [f"{_NAMES[method]}: hottest pixel in the box {_say(found, 'hit', TRAINED)}"]
         told += [f"{_NAMES[name]} {_say(found, 'hit', name)}" for name in BASELINES]
         told += [f"share of heat inside {_say(found, 'share', TRAINED)}"]
@@ -113,13 +112,17 @@ def tell_pointing(explanations: pd.DataFrame) -> list[str]:
 
 
 def tell_verdicts(heats: pd.DataFrame) -> str:
-    """How many images were right, wrong, and right for the wrong reason by Grad-CAM; rows of one model."""
-    found = heats.loc[heats["drawn_from"] == TRAINED].drop_duplicates("image_id")["verdict"].value_counts()
-    counts = {name: int(found.get(name, 0)) for name in ("right", WRONG_REASON, "wrong")}
-    right = counts["right"] + counts[WRONG_REASON]
+    """How many images were right, wrong, and right for the wrong reason, by each method; rows of one model."""
+    spread = {method: _spread(heats, method) for method in METHODS}
+    wrong = int((spread[METHODS[0]]["verdict"] == "wrong").sum())
+    reasons = np.array([rows[WRONG_REASON].to_numpy() > 0 for rows in spread.values()])
+    told = ", ".join(
+        f"{int(row.sum())} by {_NAMES[name]}" for name, row in zip(METHODS, reasons, strict=True)
+    )
+    size = reasons.shape[1]
     return (
-        f"{sum(counts.values())} tumour images with a box: {right} right, of these {counts[WRONG_REASON]} "
-        f"for the wrong reason; {counts['wrong']} wrong"
+        f"{size} tumour images with a box: {size - wrong} right, of these for the wrong reason {told}, "
+        f"{int(reasons.all(axis=0).sum())} by both; {wrong} wrong"
     )
 
 
@@ -151,7 +154,8 @@ def _spread(heats: pd.DataFrame, method: str) -> pd.DataFrame:
             )
     columns = {f"{metric}:{name}": rows[metric] for name, rows in parts.items() for metric in METRICS}
     columns |= {f"{metric}:chance": trained[_CHANCE[metric]] for metric in METRICS}
-    columns |= {EMPTY: trained["empty"], WRONG_REASON: trained["verdict"] == "wrong_reason"}
+    elsewhere = (trained["hit"] < 0.5) & (trained["share"] < trained["area"]) & ~trained["empty"]
+    columns |= {EMPTY: trained["empty"], WRONG_REASON: (trained["verdict"] != "wrong") & elsewhere}
     meta = trained[["collection", "path", "group_id", "verdict"]]
     return pd.concat([meta, pd.DataFrame(columns).astype(float)], axis=1).sort_values(["collection", "path"])
 
@@ -201,7 +205,7 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _say(found: pd.DataFrame, metric: str, subject: str) -> str:
-    row = found.loc[(metric, subject)]
+    row = found[(found["metric"] == metric) & (found["subject"] == subject)].iloc[0]
     sign = "+" if subject.startswith("over_") else ""
     interval = "" if pd.isna(row["low"]) else f" [{row['low']:{sign}.3f}, {row['high']:{sign}.3f}]"
     return f"{row['value']:{sign}.3f}{interval}"
