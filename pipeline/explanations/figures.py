@@ -30,6 +30,7 @@ METRICS = {
 WRONG_REASON = "wrong_reason"
 EMPTY = "empty"
 
+_PANELS = (("hit", "hottest pixel inside the box"), ("share", "share of the heat inside"))
 _CHANCE = {"hit": "area", "near": "near_area", "share": "area"}
 _NAMES = {
     "grad_cam": "Grad-CAM",
@@ -84,12 +85,7 @@ def pointing_figure(explanations: pd.DataFrame) -> Figure:
     title = f"{first['recipe']}, {first['protocol']}: does the heat lie on the tumour?"
     subtitle = f"{first['n']} tumour images with a box in {first['groups']} groups; 95 % group bootstrap"
     figure = new_figure(title, subtitle, 3.1)
-    for place, (metric, words) in enumerate(
-        (
-            ("hit", "hottest pixel inside the box"),
-            ("share", "share of the heat inside"),
-        )
-    ):
+    for place, (metric, words) in enumerate(_PANELS):
         axes = add_panel(figure, left=2.05 + place * 2.5, bottom=0.65, width=2.3, height=1.7)
         _draw_panel(axes, rows[rows["metric"] == metric])
         axes.set_title(words, fontsize=8.5, loc="left")
@@ -99,20 +95,19 @@ def pointing_figure(explanations: pd.DataFrame) -> Figure:
 
 
 def tell_pointing(explanations: pd.DataFrame) -> list[str]:
-    """One line a method on what the heat of a model is worth, for a person; rows of one model."""
-    lines = []
+    """What the heat of a model is worth, a line for each method and figure, for a person; one model."""
+    whole = explanations[explanations["subset"] == ALL]
+    lines = [f"{whole['n'].iloc[0]} tumour images with a box, in {whole['groups'].iloc[0]} groups"]
     for method in METHODS:
-        found = explanations[(explanations["method"] == method) & (explanations["subset"] == ALL)]
-        told = [f"{_NAMES[method]}: hottest pixel in the box {_say(found, 'hit', TRAINED)}"]
-        told += [f"{_NAMES[name]} {_say(found, 'hit', name)}" for name in BASELINES]
-        told += [f"share of heat inside {_say(found, 'share', TRAINED)}"]
-        told += [f"over {_NAMES[name]} {_say(found, 'share', f'over_{name}')}" for name in BASELINES]
-        lines.append(", ".join(told) + f"; {found['n'].iloc[0]} images, {found['groups'].iloc[0]} groups")
+        found = whole[whole["method"] == method]
+        for metric, words in _PANELS:
+            gains = [f"{_say(found, metric, f'over_{name}')} over {_NAMES[name]}" for name in BASELINES]
+            lines.append(f"{_NAMES[method]}, {words}: {'; '.join([_say(found, metric, TRAINED), *gains])}")
     return lines
 
 
 def tell_verdicts(heats: pd.DataFrame) -> str:
-    """How many images were right, wrong, and right for the wrong reason, by each method; rows of one model."""
+    """How many images were right, wrong, and right for the wrong reason, by each method; one model."""
     spread = {method: _spread(heats, method) for method in METHODS}
     wrong = int((spread[METHODS[0]]["verdict"] == "wrong").sum())
     reasons = np.array([rows[WRONG_REASON].to_numpy() > 0 for rows in spread.values()])

@@ -88,8 +88,8 @@ def draw_blob(side: int) -> Floats:
     """The baseline that knows no image: a round Gaussian in the middle, [side, side], at most 1."""
     offset = (2 * np.arange(side) + 1 - side) / (2 * side)
     line = np.exp(-(offset**2) / (2 * BLOB**2))
-    blob: Floats = np.outer(line, line)
-    return blob / blob.max()
+    blob: Floats = np.outer(line, line) / line.max() ** 2
+    return blob
 
 
 def find_wrong_reasons(right: Booleans, pointing: Pointing) -> Booleans:
