@@ -154,7 +154,7 @@ def _read_spec(path: Path, kind: type[Spec]) -> Spec:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise TrainingError(
-            f"{path} cannot be used as a {kind.__name__}: {error}. Materialise the asset again, which writes "
+            f"{path} cannot be used as {kind.__name__}: {error}. Materialise the asset again, which writes "
             "it anew"
         ) from error
 

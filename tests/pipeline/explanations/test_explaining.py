@@ -132,7 +132,7 @@ def test_a_limit_takes_the_smallest_ids(spec: ExplanationSpec) -> None:
 def test_without_a_box_there_is_nothing_to_point_at(spec: ExplanationSpec) -> None:
     patients = from_arrow("patients", pq.read_table(spec.patients)).assign(box_x=np.nan)
     pq.write_table(to_arrow("patients", patients), spec.patients)
-    with pytest.raises(ExplanationError, match="none of the 16 tumour images .* cheng_figshare"):
+    with pytest.raises(ExplanationError, match=r"none of the 16 tumour images .* cheng_figshare"):
         explain_split(spec)
     assert not Path(spec.output).exists()
 
@@ -155,9 +155,8 @@ def make_case(**changes: Any) -> Case:
 def test_a_caption_says_answer_peak_and_share() -> None:
     figure = cases_figure("toy", [make_case()], total=3)
     texts = [text.get_text() for text in figure.texts]
-    assert (
-        "glioma, called pituitary 0.87 (box 4%)\nGrad-CAM: peak in, 100% inside · saliency: no heat" in texts
-    )
+    said = "Grad-CAM: peak in, 100% inside · saliency: no heat"
+    assert f"glioma, called pituitary 0.87 (box 4%)\n{said}" in texts
     assert any(text.startswith("1 of 3; slice, Grad-CAM, saliency") for text in texts)
     assert "research software, not a medical device" in texts
     assert len(figure.axes) == 3 and all(len(axes.patches) == 1 for axes in figure.axes)
@@ -171,12 +170,8 @@ def test_a_sheet_without_cases_says_so(tmp_path: Path) -> None:
 
 def test_a_sheet_is_shrunk_until_it_fits(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    draw_cases(
-        tmp_path / "s.png",
-        "toy",
-        [make_case(pixels=noise, heats=(np.zeros((64, 64), np.float32),) * 2)] * 8,
-        total=8,
-    )
+    case = make_case(pixels=noise, heats=(np.zeros((64, 64), np.float32),) * 2)
+    draw_cases(tmp_path / "s.png", "toy", [case] * 8, total=8)
     sheet = (tmp_path / "s.png").read_bytes()
     small = shrink_sheet(sheet, limit=len(sheet) // 3)
     assert len(small) <= len(sheet) // 3

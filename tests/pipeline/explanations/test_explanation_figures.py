@@ -51,9 +51,8 @@ def pick(frame: pd.DataFrame, *key: str) -> pd.Series:
 def test_values_by_hand() -> None:
     frame = summarise(make_heats(), draws=200)
     assert pick(frame, "all", "grad_cam", "hit", "trained")["value"] == pytest.approx(8 / 12)
-    assert pick(frame, "all", "grad_cam", "share", "trained")["value"] == pytest.approx(
-        (8 * 0.5 + 4 * 0.05) / 12
-    )
+    share = pick(frame, "all", "grad_cam", "share", "trained")["value"]
+    assert share == pytest.approx((8 * 0.5 + 4 * 0.05) / 12)
     assert pick(frame, "all", "saliency", "near", "over_centre_blob")["value"] == 0
     assert pick(frame, "all", "saliency", "hit", "chance")["value"] == pytest.approx(0.1)
     assert pick(frame, "all", "saliency", "near", "chance")["value"] == pytest.approx(0.2)
