@@ -1,4 +1,4 @@
-"""The commands behind `make`: demo, curate, train, folds, ui, …; `falx <command> --help` says more."""
+"""The commands behind `make`: demo, curate, train, explain, ui, …; `falx <command> --help` says more."""
 
 import argparse
 import sys

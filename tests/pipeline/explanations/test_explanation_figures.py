@@ -1,12 +1,24 @@
 """Table `explanations`: means, paired differences and intervals over groups, by hand where it can be."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.errors import ExplanationError
 from pipeline.evaluation.canvas import png
-from pipeline.explanations.figures import BASELINES, pointing_figure, summarise, tell_pointing, tell_verdicts
+from pipeline.explanations.figures import (
+    BASELINES,
+    EMPTY,
+    METRICS,
+    WRONG_REASON,
+    pointing_figure,
+    summarise,
+    tell_pointing,
+    tell_verdicts,
+)
+from pipeline.explanations.heat import METHODS
 from pipeline.schemas import TABLES
 from pipeline.tables import from_arrow, to_arrow
 
@@ -131,3 +143,9 @@ def test_the_figure_is_the_same_every_time() -> None:
     assert first == second and first.startswith(b"\x89PNG")
     shown = {text.get_text() for axes in pointing_figure(frame).axes for text in axes.get_yticklabels()}
     assert {"Grad-CAM: trained network", "blob in the middle", "heat spread evenly"} <= shown
+
+
+@pytest.mark.parametrize("name", [*METRICS, EMPTY, WRONG_REASON, *BASELINES, *METHODS])
+def test_the_documentation_explains_every_figure(name: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "explanations.md"
+    assert f"`{name}`" in page.read_text(encoding="utf-8")
