@@ -63,6 +63,9 @@ train: $(VENV)/.installed  ## one training: make train RECIPE=cnn3 PROTOCOL=pati
 folds: $(VENV)/.installed  ## five patient-disjoint folds, pooled: make folds RECIPE=slim64
 	@$(FALX) folds --recipe "$(RECIPE)"
 
+explain: $(VENV)/.installed  ## where a model looks, against the tumour's box: make explain RECIPE=slim64 PROTOCOL=patient
+	@$(FALX) explain --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+
 report: $(VENV)/.installed  ## HTML reports of every trained model and of the release, where they are outdated
 	@$(FALX) report
 

@@ -40,6 +40,11 @@ COMPARE = dg.define_asset_job(
     dg.AssetSelection.assets("leaderboard", "comparisons", "robustness", "release", "release_report"),
     description="All recipes beside one another, their optimism, and the one that is released.",
 )
+EXPLAIN = dg.define_asset_job(
+    "explain",
+    dg.AssetSelection.assets("explanations"),
+    description="Where one recipe's models look: heat maps against the tumours' boxes, contact sheets.",
+)
 REPORT = dg.define_asset_job(
     "report",
     dg.AssetSelection.assets("model_report"),
@@ -90,7 +95,7 @@ defs = dg.Definitions(
         release_report,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, COMPARE, REPORT, POOL],
+    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL],
     schedules=[weekly_curation, weekly_retraining],
     resources=connect_resources(SETTINGS),
     executor=dg.in_process_executor,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.evidence import evidence_asset
+from assets.explanations import explanations_asset
 from assets.gate import GATE_INPUTS, inspect
 from assets.materials import code_version, picture, preview, result_of, table_asset
 from assets.partitions import split_grid_key
@@ -34,7 +35,14 @@ PAIRED_DRAWS = 10_000
 
 def evaluation_assets(grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """All assets of the group, in the order of the flow."""
-    return [predictions_asset(grid), _metrics_asset(grid), evidence_asset(grid), leaderboard, comparisons]
+    return [
+        predictions_asset(grid),
+        _metrics_asset(grid),
+        evidence_asset(grid),
+        explanations_asset(grid),
+        leaderboard,
+        comparisons,
+    ]
 
 
 def _metrics_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:

@@ -121,8 +121,10 @@ def predict_one(
     return {table: from_arrow(table, pq.read_table(path)) for table, path in outputs.items()}
 
 
-def record_opening(context: dg.AssetExecutionContext, spec: "TrainingSpec", raw_store: RawStore) -> None:
-    """Append to the ledger that the test part of `patient` was opened: when, by which model and run."""
+def record_opening(
+    context: dg.AssetExecutionContext, spec: "TrainingSpec", raw_store: RawStore, *, why: str = "evaluation"
+) -> None:
+    """Append to the ledger that the test part of `patient` was opened: when, why, by which model and run."""
     import json
     from datetime import datetime
 
@@ -133,7 +135,7 @@ def record_opening(context: dg.AssetExecutionContext, spec: "TrainingSpec", raw_
         "model_id": spec.model_id,
         "recipe": spec.recipe.name,
         "seed": spec.seed,
-        "why": "evaluation",
+        "why": why,
         "dagster_run": context.run.run_id,
     }
     with ledger.open("a", encoding="utf-8") as stream:

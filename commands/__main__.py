@@ -1,5 +1,4 @@
-"""The commands behind `make`: demo, curate, train, report, verify, ui, …; `falx "
-"<command> --help` says more."""
+"""The commands behind `make`: demo, curate, train, ui, …; `falx <command> --help` says more."""
 
 import argparse
 import sys
@@ -40,6 +39,9 @@ def _build_parser() -> argparse.ArgumentParser:
         "folds", _folds, "one recipe on five patient-disjoint folds, and its figures over all patients"
     )
     folds.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    explain = add("explain", _explain, "where a model looks, measured against the tumours' boxes")
+    explain.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
+    explain.add_argument("--protocol", required=True, help=f"how its test set was chosen: {protocols}")
     add("report", _report, "the pages of every trained model and of the release, where they are outdated")
     add("verify", _verify, "count every number of the reports again, from the stored answers")
     add("controls", _controls, "plant faults in curated phantoms, one at a time, and show what catches each")
@@ -84,6 +86,12 @@ def _folds(parsed: argparse.Namespace) -> int:
     from commands.folds import run_folds
 
     return run_folds(parsed.recipe)
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from commands.explain import run_explanation
+
+    return run_explanation(parsed.recipe, parsed.protocol)
 
 
 def _report(_parsed: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ class Task:
     """What is to be run.
 
     Args:
-        name: train or predict.
+        name: train, predict or explain.
         arguments: what Python is given: `-m resources.payload train --spec …`.
         paths: files and folders that the task reads or writes; a launcher elsewhere must have them.
     """

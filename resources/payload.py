@@ -1,4 +1,4 @@
-"""The payload: one training or prediction as a process, started by the trainer, also runnable by hand.
+"""The payload: one training, prediction or explanation as a process; by the trainer, or by hand.
 
     python -m resources.payload train --spec work/spec.json
     torchrun --standalone --nproc-per-node 2 -m resources.payload train --spec work/spec.json
@@ -177,6 +177,12 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext, size: int) -> int:
     start = time.monotonic()
     if arguments.task == "train":
         _train(arguments, pipes, size)
+    elif arguments.task == "explain":
+        from pipeline.explanations.explaining import ExplanationSpec, explain_split
+
+        found = explain_split(_read_spec(arguments.spec, ExplanationSpec))
+        told = ", ".join(f"{name} {count:,}" for name, count in found.items())
+        pipes.log.info(f"explained: {told}, in {time.monotonic() - start:.1f} s")
     else:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
@@ -213,7 +219,7 @@ def _read_spec(path: Path, kind: type[Spec]) -> Spec:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise TrainingError(
-            f"{path} cannot be used as a {kind.__name__}: {error}. Materialise the asset again, which writes "
+            f"{path} cannot be used as {kind.__name__}: {error}. Materialise the asset again, which writes "
             "it anew"
         ) from error
 
@@ -228,7 +234,7 @@ def _open_tracker(arguments: argparse.Namespace) -> Tracker:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.payload", description=__doc__)
-    parser.add_argument("task", choices=["train", "predict"])
+    parser.add_argument("task", choices=["train", "predict", "explain"])
     parser.add_argument("--spec", type=Path, required=True, help="JSON file of the task's specification")
     parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
     parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")

@@ -1,4 +1,4 @@
-"""The trainer: runs training and prediction as processes of their own, under Dagster Pipes."""
+"""The trainer: runs training, prediction and explanation as processes of their own, under Dagster Pipes."""
 
 import json
 import signal
@@ -13,8 +13,11 @@ from resources.kubernetes import KubernetesLauncher
 from resources.launchers import Launcher, LocalLauncher, Task, TorchrunLauncher, spec_root
 from resources.volumes import read_volumes
 
-PATHS = ("split", "groups", "variants", "cache", "work", "weights", "validations", "output")
-"""Fields of a TrainingSpec or a PredictionSpec that name a file or folder; those of `folders` besides."""
+PATHS = (
+    *("split", "groups", "variants", "cache", "work", "weights", "validations", "output"),
+    *("predictions", "patients", "sheets"),
+)
+"""Fields of a TrainingSpec, PredictionSpec or ExplanationSpec that name a file or folder; and `folders`."""
 ENDED_BY_SIGNAL = 128  # what shells, torchrun and Kubernetes add to the number of the signal
 
 
@@ -43,7 +46,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
     def run(
         self,
         context: dg.AssetExecutionContext,
-        task: Literal["train", "predict"],
+        task: Literal["train", "predict", "explain"],
         spec: Path,
         *,
         tracking_uri: str = "",
@@ -52,7 +55,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Run one task to its end; log lines reach the Dagster run as they are written.
 
         Args:
-            spec: JSON file of a TrainingSpec or a PredictionSpec; results lie where the spec says.
+            spec: JSON file of a TrainingSpec, PredictionSpec or ExplanationSpec; results lie where it says.
             tracking_uri, run_id: the open MLflow run that epoch metrics go to; empty = nowhere.
 
         Raises:

@@ -67,6 +67,14 @@ def test_only_what_is_trained_can_become_an_onnx_file(capsys, tmp_path, recipe, 
     assert not (tmp_path / "home" / "onnx").exists()
 
 
+def test_only_what_there_is_can_be_explained(capsys, tmp_path):
+    assert main(["explain", "--recipe", "cnn33", "--protocol", "patient"]) == 1
+    assert "RECIPE=cnn33: no such recipe; known: cnn3" in capsys.readouterr().err
+    assert main(["explain", "--recipe", "cnn3", "--protocol", "random"]) == 1
+    assert "PROTOCOL=random: no such protocol; known: published" in capsys.readouterr().err
+    assert not (tmp_path / "home" / "lake").exists()
+
+
 def test_an_unknown_collection_cannot_be_trusted(capsys):
     assert main(["trust", "--collection", "nobody"]) == 1
     assert "COLLECTION=nobody" in capsys.readouterr().err

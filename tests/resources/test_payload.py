@@ -34,8 +34,16 @@ def test_a_spec_that_cannot_be_used_is_exit_code_2_with_a_message(tmp_path, text
         spec.write_text(text)
     done = run_payload("train", spec)
     assert done.returncode == 2, done.stderr
-    assert f"TrainingError: {spec} cannot be used as a TrainingSpec" in done.stderr
+    assert f"TrainingError: {spec} cannot be used as TrainingSpec" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_explanation_that_cannot_be_used_is_exit_code_2_with_a_message(tmp_path):
+    spec = tmp_path / "explanation.json"
+    spec.write_text("{}")
+    done = run_payload("explain", spec)
+    assert done.returncode == 2, done.stderr
+    assert f"TrainingError: {spec} cannot be used as ExplanationSpec" in done.stderr
 
 
 @pytest.fixture

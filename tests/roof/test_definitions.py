@@ -41,6 +41,7 @@ def test_the_graph_is_the_one_of_the_design():
         *(f"splits/fold/{number}" for number in range(1, 6)),
         *(f"splits/external/{name}" for name in COLLECTIONS),
         *("variants", "model", "validations", "predictions", "metrics", "evidence", "pooled", "leaderboard"),
+        "explanations",
         "comparisons",
         "robustness",
         "release",
