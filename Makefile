@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check ui curate train folds controls export onnx doctor trust clean
+.PHONY: help install demo test quick check ui curate train folds controls export onnx rollback simulate doctor trust clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,12 @@ export: $(VENV)/.installed  ## a bundle that may leave: make export TARGET=falx.
 
 onnx: $(VENV)/.installed-edge  ## a trained model as one ONNX file: make onnx RECIPE=slim64 PROTOCOL=patient
 	@$(FALX) onnx --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+
+rollback: $(VENV)/.installed  ## the champion before this one again: make rollback WHY="…", or VERSION=3
+	@$(FALX) rollback --version "$(VERSION)" --why "$(WHY)"
+
+simulate: $(VENV)/.installed  ## six weeks of arriving phantom collections, one of them bad
+	@$(FALX) simulate
 
 doctor: $(VENV)/.installed  ## settings, devices, disk, credentials, versions: each with its fix
 	@$(FALX) doctor

@@ -16,6 +16,7 @@ FalxError
 │   ├── WeightsError         pretrained weights are missing or do not fit
 │   ├── CheckpointError      a checkpoint belongs to another recipe or other data
 │   └── DivergedError        the loss is no longer a number
+├── ReleaseError         the champion cannot be weighed against, or there is none to roll back to
 ├── TrackingError        the MLflow server is missing, broken or taken
 └── ServingError         a packaged model or its input breaks the contract
 
@@ -119,6 +120,10 @@ class CheckpointError(TrainingError):
 
 class DivergedError(TrainingError):
     """The loss is no longer a number."""
+
+
+class ReleaseError(FalxError):
+    """The champion cannot be weighed against, or there is nothing to roll back to."""
 
 
 class TrackingError(FalxError):

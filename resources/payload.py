@@ -1,4 +1,4 @@
-"""The payload: one training or prediction as a process, started by the trainer, also runnable by hand.
+"""The payload: one training, prediction or exam as a process, started by the trainer, also runnable by hand.
 
     python -m resources.payload train --spec work/spec.json
 
@@ -116,6 +116,13 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext) -> int:
     start = time.monotonic()
     if arguments.task == "train":
         _train(arguments, pipes)
+    elif arguments.task == "examine":
+        from pipeline.release.sitting import ExamSpec, sit_exam
+
+        breaches = sit_exam(_read_spec(arguments.spec, ExamSpec))
+        for model_id, breach in breaches.items():
+            pipes.log.info(f"{model_id[:12]}: {breach or 'answered'}")
+        pipes.log.info(f"{len(breaches)} models examined in {time.monotonic() - start:.1f} s")
     else:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
@@ -163,7 +170,7 @@ def _open_tracker(arguments: argparse.Namespace) -> Tracker:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.payload", description=__doc__)
-    parser.add_argument("task", choices=["train", "predict"])
+    parser.add_argument("task", choices=["train", "predict", "examine"])
     parser.add_argument("--spec", type=Path, required=True, help="JSON file of the task's specification")
     parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
     parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")

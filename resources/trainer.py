@@ -22,7 +22,7 @@ from resources.instance import PROCESS, name_process
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.5
 
-Task = Literal["train", "predict"]
+Task = Literal["train", "predict", "examine"]
 
 
 class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -53,7 +53,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Run one task to its end; log lines reach the Dagster run as they are written.
 
         Args:
-            spec: JSON file of a TrainingSpec or a PredictionSpec; results lie where the spec says.
+            spec: JSON file of a TrainingSpec, PredictionSpec or ExamSpec; results lie where the spec says.
             tracking_uri, run_id: the open MLflow run that epoch metrics go to; empty = nowhere.
 
         Raises:
