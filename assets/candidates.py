@@ -44,9 +44,11 @@ class Challenger:
 
 def list_trained(lake: Lake, raw_store: RawStore, trainer: Trainer) -> list[TrainingSpec]:
     """The finished trainings under `patient` of the present recipes and data, seed by seed."""
+    begun = Path(raw_store.home) / "models"  # to name a model costs a pass over its rows: not for nothing
     specs = [
         spec
         for recipe in raw_store.catalog.recipes.values()
+        if (begun / recipe.name / PROTOCOL).is_dir()
         for spec in specify_all(recipe, PROTOCOL, lake, raw_store, trainer)
     ]
     return [spec for spec in specs if is_trained(spec)]
