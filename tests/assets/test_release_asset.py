@@ -189,7 +189,7 @@ def test_a_worse_challenger_is_told_why_and_a_better_one_takes_the_place(world):
     materialise(world)
     assert world.registry.alias == "1"
     assert world.registry.tags[worse]["promotion"] == "refused"
-    assert world.registry.tags[worse]["promotion_why"].startswith("macro_f1 vs gain: ")
+    assert "macro_f1 vs gain: " in world.registry.tags[worse]["promotion_why"]
     assert why(world)[first] == "the champion"
     better = finish(world.specs[2], 0.0)
     materialise(world)
@@ -245,13 +245,13 @@ def test_what_a_person_took_back_is_not_taken_again_until_another_comes(world):
     assert len(read_rows(world.lake, "releases")) == 4
 
 
-def test_an_alias_that_was_moved_by_hand_is_moved_back(world, caplog):
+def test_an_alias_that_was_moved_by_hand_is_moved_back(world, capfd):
     finish(world.specs[0], 0.1)
     materialise(world)
     world.registry.alias = "7"
     materialise(world)
     assert world.registry.alias == "1"
-    assert "the alias champion was on version 7, the ledger of releases says 1: moved back" in caplog.text
+    assert "the alias champion was on version 7, the ledger of releases says 1: moved back" in capfd.readouterr().err
 
 
 def test_a_leak_a_leaky_past_and_a_broken_contract_are_reported_and_never_released(world):
