@@ -169,10 +169,12 @@ def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week
     from assets.retraining import raw_data_changed
 
     weighed, reign = _digest_release(graph), _read_champion(graph)
-    context = dg.build_sensor_context(
-        graph.instance, cursor=cursor or None, resources={"lake": graph.lake, "raw_store": graph.raw_store}
-    )
-    tick = raw_data_changed.evaluate_tick(context)
+    resources = {"lake": graph.lake, "raw_store": graph.raw_store}
+    repository = graph.defs.get_repository_def()
+    with dg.build_sensor_context(
+        graph.instance, cursor=cursor or None, resources=resources, repository_def=repository
+    ) as context:
+        tick = raw_data_changed.evaluate_tick(context)
     failure = ""
     for request in tick.run_requests or []:
         failure = failure or run_request(graph, request)

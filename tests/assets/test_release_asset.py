@@ -251,7 +251,10 @@ def test_an_alias_that_was_moved_by_hand_is_moved_back(world, capfd):
     world.registry.alias = "7"
     materialise(world)
     assert world.registry.alias == "1"
-    assert "the alias champion was on version 7, the ledger of releases says 1: moved back" in capfd.readouterr().err
+    assert (
+        "the alias champion was on version 7, the ledger of releases says 1: moved back"
+        in capfd.readouterr().err
+    )
 
 
 def test_a_leak_a_leaky_past_and_a_broken_contract_are_reported_and_never_released(world):
