@@ -84,6 +84,12 @@ onnx: $(VENV)/.installed-edge  ## a trained model as one ONNX file: make onnx RE
 reference: $(VENV)/.installed  ## docs/reference.md, written anew from the code
 	@$(FALX) reference
 
+rollback: $(VENV)/.installed  ## the champion before this one again: make rollback WHY="…", or VERSION=3
+	@$(FALX) rollback --version "$(VERSION)" --why "$(WHY)"
+
+simulate: $(VENV)/.installed  ## six weeks of arriving phantom collections, one of them bad
+	@$(FALX) simulate
+
 doctor: $(VENV)/.installed  ## settings, devices, disk, credentials, versions: each with its fix
 	@$(FALX) doctor
 

@@ -1,4 +1,4 @@
-"""The roof: assets, checks, resources, jobs, schedules. Importing it imports no heavy library."""
+"""The roof: assets, checks, resources, jobs, schedules, sensors. Importing it imports no heavy library."""
 
 import dagster as dg
 
@@ -6,16 +6,16 @@ from assets.curation import curation_assets
 from assets.evaluation import evaluation_assets
 from assets.gate import accounts, gate_checks
 from assets.materials import with_catalog
-from assets.partitions import grid_key, training_grid
+from assets.partitions import training_grid
 from assets.pooled import pooled
 from assets.raw import raw_assets
 from assets.release import release
 from assets.reports import model_report_asset, release_report
+from assets.retraining import RETRAIN, alert_on_failure, raw_data_changed, weekly_retraining
 from assets.robustness import robustness
 from assets.training import model_asset
 from assets.variants import variants
 from pipeline.catalog import load_catalog
-from pipeline.labels import PROTOCOLS
 from resources.connect import connect_resources
 from resources.console import console
 from resources.settings import load_settings
@@ -23,7 +23,6 @@ from resources.settings import load_settings
 SETTINGS = load_settings()
 CATALOG = load_catalog(SETTINGS.catalog)
 GRID = training_grid(CATALOG)
-RECIPES = [recipe.name for recipe in CATALOG.recipes.values() if SETTINGS.profile in recipe.profiles]
 
 CURATE = dg.define_asset_job(
     "curate",
@@ -53,32 +52,10 @@ REPORT = dg.define_asset_job(
 POOL = dg.define_asset_job(
     "pool", dg.AssetSelection.assets("pooled"), description="Five folds of each recipe as one test set."
 )
-
-
-@dg.schedule(
-    name="weekly_retraining",
-    cron_schedule="0 3 * * 1",
-    job=TRAIN,
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Mondays at 03:00: every recipe of the profile under every protocol. Unchanged data and "
-    "code are recognised and cost nothing. Off until you switch it on.",
-)
-def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """A run for each cell of the grid; the run key makes a repeated tick idempotent."""
-    week = context.scheduled_execution_time.strftime("%G-W%V")
-    return [
-        dg.RunRequest(run_key=f"{week}/{recipe}/{protocol}", partition_key=grid_key(recipe, protocol))
-        for recipe in RECIPES
-        for protocol in PROTOCOLS
-    ]
-
-
-weekly_curation = dg.ScheduleDefinition(
-    name="weekly_curation",
-    cron_schedule="0 1 * * 1",
-    job=CURATE,
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Mondays at 01:00: verify the raw collections and curate what changed. Off by default.",
+RELEASE = dg.define_asset_job(
+    "release",
+    dg.AssetSelection.assets("release"),
+    description="Challengers against the champion, by the rule of promotion.",
 )
 
 defs = dg.Definitions(
@@ -90,13 +67,14 @@ defs = dg.Definitions(
         *evaluation_assets(GRID),
         pooled,
         robustness,
-        release,
+        *with_catalog([release], CATALOG.promotion),
         model_report_asset(GRID),
         release_report,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL],
-    schedules=[weekly_curation, weekly_retraining],
+    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL, RELEASE, RETRAIN],
+    schedules=[weekly_retraining],
+    sensors=[raw_data_changed, alert_on_failure],
     resources=connect_resources(SETTINGS),
     executor=dg.in_process_executor,
     loggers={"console": console},

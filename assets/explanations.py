@@ -121,7 +121,7 @@ def explain_one(
     )
     write_text(work / "explanation.json", explanation.model_dump_json(indent=2))
     if spec.protocol == "patient":
-        record_opening(context, spec, raw_store, why="explanations")
+        record_opening(spec, lake, why="explanations")
     trainer.run(context, "explain", work / "explanation.json")
     return from_arrow("heats", pq.read_table(explanation.output))
 

@@ -1,6 +1,6 @@
 """Group `evaluation`, first half: what each model says of its val and test images."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +8,13 @@ import dagster as dg
 
 from assets.materials import OWNER, code_version, result_of, table_metadata
 from assets.partitions import split_grid_key
-from assets.trainings import read_result, specify_all
+from assets.trainings import read_result, select_rows, specify_all
 from assets.variants import SIZE as VARIANTS_SIZE
 from pipeline.atomic import write_text
+from pipeline.digests import digest_json
 from pipeline.protocols import protocol_path, split_table
 from resources.lake import Lake
+from resources.ledgers import append_row
 from resources.raw import RawStore
 from resources.trainer import Trainer
 
@@ -61,7 +63,7 @@ def predictions_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
         digest = lake.digest_inputs(inputs, {"models": [spec.model_id for spec in specs]})
         places = {table: f"{table}/{protocol_path(protocol)}/{name}" for table in TABLES}
         if not all(lake.is_current(place, inputs=digest, code=CODE) for place in places.values()):
-            found = [predict_one(context, spec, lake, raw_store, trainer) for spec in specs]
+            found = [predict_one(context, spec, lake, trainer) for spec in specs]
             store(lake, places, found, digest)
         for table, place in places.items():
             manifest, frame = lake.manifest(place), lake.read(place)
@@ -85,7 +87,6 @@ def predict_one(
     context: dg.AssetExecutionContext,
     spec: "TrainingSpec",
     lake: Lake,
-    raw_store: RawStore,
     trainer: Trainer,
 ) -> "dict[str, pd.DataFrame]":
     """Predict val and test part with one seed's model, in a process of its own; a frame a table."""
@@ -116,27 +117,27 @@ def predict_one(
     )
     write_text(work / "prediction.json", prediction.model_dump_json(indent=2))
     if spec.protocol == "patient":
-        record_opening(context, spec, raw_store)
+        record_opening(spec, lake)
     trainer.run(context, "predict", work / "prediction.json")
     return {table: from_arrow(table, pq.read_table(path)) for table, path in outputs.items()}
 
 
-def record_opening(
-    context: dg.AssetExecutionContext, spec: "TrainingSpec", raw_store: RawStore, *, why: str = "evaluation"
-) -> None:
-    """Append to the ledger that the test part of `patient` was opened: when, why, by which model and run."""
-    import json
-    from datetime import datetime
+def record_opening(spec: "TrainingSpec", lake: Lake, *, why: str = "evaluation") -> None:
+    """Add to the ledger that the test part of `patient` is opened: when, by which model, on which images.
 
-    ledger = Path(raw_store.home) / "ledger" / "openings.jsonl"
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    row = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model_id": spec.model_id,
-        "recipe": spec.recipe.name,
-        "seed": spec.seed,
-        "why": why,
-        "dagster_run": context.run.run_id,
-    }
-    with ledger.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    Before the images are read, so that a crash leaves a row too many and never one too few.
+    """
+    rows = select_rows(lake.read(split_table(spec.protocol)), spec.recipe, spec.protocol)
+    append_row(
+        lake,
+        "openings",
+        {
+            "opened_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "model_id": spec.model_id,
+            "recipe": spec.recipe.name,
+            "protocol": spec.protocol,
+            "seed": spec.seed,
+            "images": digest_json(sorted(rows.loc[rows["split"] == "test", "image_id"]))[:16],
+            "why": why,
+        },
+    )

@@ -1,27 +1,55 @@
-"""Group `release`: which model people should use. Chosen on val under `patient`; the test part has no say."""
+"""Group `release`: which model people should use, by a rule on val under `patient`; test has no say."""
 
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.gate import pass_gate
+from assets.candidates import (
+    SPLIT,
+    Challenger,
+    digest_release,
+    examine,
+    known_table,
+    list_challengers,
+    prepare_exam,
+    read_gate_now,
+    read_reign,
+)
+from assets.gate import GATE_INPUTS
 from assets.materials import code_version, preview, result_of, table_asset
-from assets.trainings import is_trained, judge, read_result, specify_all
+from assets.splits import split_key
+from resources.commit import describe_commit
 from resources.lake import Lake
+from resources.ledgers import append_row, read_rows
 from resources.raw import RawStore
 from resources.registry import RELEASED, registered_name
-from resources.tracking import Tracking
+from resources.tracking import Connection, Tracking
 from resources.trainer import Trainer
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pipeline.release.decision import Decision
+    from pipeline.release.reign import Reign
+    from pipeline.release.weighing import Clause
 
 GROUP = "release"
-CODE = code_version("evaluation/champion.py")
+CODE = code_version(
+    *("release", "evaluation/bootstrap.py", "evaluation/metrics.py", "evaluation/findings.py"),
+    *("evaluation/calibration.py", "curation/copies.py", "training/inference.py", "training/models.py"),
+    *("imaging", "serving"),
+)
+DEPS = ["model", split_key("patient"), *GATE_INPUTS]
+TABLES = ("exams", "clauses", "release")
 
 
-@table_asset("release", GROUP, CODE, ["model", "leaderboard"])
+STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=35), warn_window=timedelta(days=15))
+"""Nothing weighed for so long is a sign that no data arrives, or that no run gets this far."""
+
+
+@table_asset("release", GROUP, CODE, DEPS, pool="gpu", freshness_policy=STALE)
 def release(
     context: dg.AssetExecutionContext,
     lake: Lake,
@@ -29,36 +57,163 @@ def release(
     trainer: Trainer,
     tracking: Tracking,
 ) -> dg.MaterializeResult[Any]:
-    """The champion: the recipe with the best macro-F1 on val under `patient`, behind a passed gate.
+    """Challengers against the champion, clause by clause of `catalog/promotion.yaml`, on val alone.
 
-    Its registered version carries the alias `champion` in MLflow.
+    The winner's registered version carries the alias `champion` in MLflow, with the digests of its data and
+    split, the commit of the code and the result of every check and clause.
     """
-    from pipeline.evaluation.champion import choose_champion
+    from pipeline.release.decision import render_clauses
 
-    frame = choose_champion(list_candidates(lake, raw_store, trainer))
-    digest = lake.digest_inputs(["splits/patient"], {"models": sorted(frame["model_id"])})
-    manifest = lake.write("release", frame, inputs=digest, code=CODE)
-    chosen = frame[frame["champion"]]
-    shown: dict[str, Any] = {"candidates": len(frame), "champion": "none"}
-    if len(chosen):
-        row = chosen.iloc[0]
-        with tracking.connected() as mlflow:
-            name = registered_name(row["recipe"], "patient")
-            version = mlflow.promote(name, mlflow.find_version(name, row["model_id"]))
-            shown["champion"] = f"{row['recipe']}: {row['why']}"
-            shown["registered model"] = dg.MetadataValue.url(mlflow.model_url(RELEASED, version))
-    return result_of(manifest, **shown, preview=dg.MetadataValue.md(preview(frame)))
+    digest = digest_release(lake, raw_store, trainer)
+    with tracking.connected() as mlflow:
+        if all(lake.is_current(name, inputs=digest, code=CODE) for name in TABLES):
+            context.log.info("release: same champion, same challengers, same rule: nothing is weighed again")
+        else:
+            weigh(context, lake, raw_store, trainer, mlflow)
+        shown = keep_alias(context, read_reign(lake), mlflow)
+    manifest, frame, clauses = lake.manifest("release"), lake.read("release"), lake.read("clauses")
+    assert manifest is not None
+    return result_of(
+        manifest,
+        **shown,
+        challengers=int((~frame["champion"]).sum()),
+        clauses=dg.MetadataValue.md(render_clauses(clauses)),
+        releases=dg.MetadataValue.md(preview(read_rows(lake, "releases").iloc[::-1])),
+        **{"openings of the test part": len(read_rows(lake, "openings"))},
+        preview=dg.MetadataValue.md(preview(frame)),
+    )
 
 
-def list_candidates(lake: Lake, raw_store: RawStore, trainer: Trainer) -> "pd.DataFrame":
-    """One row for each finished training under `patient` of the present recipes and data."""
+def weigh(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    raw_store: RawStore,
+    trainer: Trainer,
+    mlflow: Connection,
+) -> None:
+    """Examine, decide, promote, and store the tables last, under the champion that was chosen."""
     import pandas as pd
 
-    gate = pass_gate(lake, "patient")
-    rows = []
-    for recipe in raw_store.catalog.recipes.values():
-        for spec in specify_all(recipe, "patient", lake, raw_store, trainer):
-            if is_trained(spec):
-                score = read_result(Path(spec.work)).val["macro_f1"]
-                rows.append((recipe.name, spec.model_id, score, judge(recipe, gate)))
-    return pd.DataFrame(rows, columns=["recipe", "model_id", "val_macro_f1", "gate"])
+    from pipeline.release.decision import Candidate, decide
+    from pipeline.tables import find_table
+
+    reign, gate = read_reign(lake), read_gate_now(lake)
+    challengers = list_challengers(lake, raw_store, trainer, reign.model_id)
+    answers, weighed = pd.DataFrame(columns=find_table("exams").names), {}
+    if challengers:
+        answers, breaches = hold_exam(context, lake, raw_store, trainer, mlflow, challengers)
+        weighed = weigh_all(challengers, answers, breaches, reign, gate["verdict"], raw_store)
+    candidates = [Candidate(c.spec.model_id, c.spec.recipe.name, c.spec.seed, c.gate) for c in challengers]
+    if reign.model_id:
+        candidates.append(Candidate(reign.model_id, reign.recipe, reign.seed, "passed"))
+    decision = decide(candidates, weighed, reign.model_id)
+    winner = next((one for one in challengers if one.spec.model_id == decision.champion), None)
+    if winner is not None:
+        promote(winner, weighed[decision.champion], gate, reign, lake, mlflow)
+    tag_losers(challengers, decision, mlflow)
+    digest = digest_release(lake, raw_store, trainer)
+    for name, frame in zip(TABLES, (answers, decision.clauses, decision.release), strict=True):
+        lake.write(name, frame, inputs=digest, code=CODE)
+
+
+def hold_exam(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    raw_store: RawStore,
+    trainer: Trainer,
+    mlflow: Connection,
+    challengers: Sequence[Challenger],
+) -> Any:
+    """Fetch the champion's package as people get it, and let all sit the exam."""
+    reign = read_reign(lake)
+    exam = prepare_exam(lake, reign.model_id)
+    context.log.info(
+        f"exam: {len(exam.rows)} val images, {exam.seen} left out as the champion has seen their group"
+    )
+    with tempfile.TemporaryDirectory(prefix="falx-") as folder:
+        champion = None
+        if reign.model_id:
+            champion = (reign, mlflow.fetch_package(RELEASED, reign.version, Path(folder)))
+        return examine(context, exam, challengers, champion, raw_store, trainer)
+
+
+def weigh_all(
+    challengers: Sequence[Challenger],
+    answers: Any,
+    breaches: dict[str, str],
+    reign: "Reign",
+    gate: str,
+    raw_store: RawStore,
+) -> "dict[str, list[Clause]]":
+    """model_id -> clauses; against a champion that cannot be opened here, the absolute clauses remain."""
+    from pipeline.release.weighing import Facts, weigh_challenger
+
+    parts = {str(model_id): rows for model_id, rows in answers.groupby("model_id")}
+    champion, rule = parts.get(reign.model_id), raw_store.catalog.promotion
+    weighed = {}
+    for one in challengers:
+        model_id = one.spec.model_id
+        facts = Facts(gate, one.gate, breaches[model_id], reign.held.get(model_id, ""))
+        weighed[model_id] = weigh_challenger(parts.get(model_id, answers), champion, facts, rule)
+    return weighed
+
+
+def promote(
+    winner: Challenger,
+    clauses: "Sequence[Clause]",
+    gate: dict[str, str],
+    reign: "Reign",
+    lake: Lake,
+    mlflow: Connection,
+) -> None:
+    """Alias, tags, what the champion has seen; the row in the ledger comes last, since it is what counts."""
+    from pipeline.release.exam import remember
+    from pipeline.release.reign import PROMOTION
+
+    spec, name = winner.spec, registered_name(winner.spec.recipe.name, "patient")
+    told = {
+        "data_digest": spec.data_digest[:32],
+        "split_digest": lake.digest(SPLIT)[:32],
+        "code_commit": describe_commit(),
+    }
+    tags = {f"check/{check}": text for check, text in gate.items()}
+    for clause in clauses:
+        tags[f"clause/{clause.clause}/{clause.against}"] = f"passed: {clause.words}"
+    version = mlflow.promote(name, mlflow.find_version(name, spec.model_id), tags=told | tags)
+    lake.write(known_table(spec.model_id), remember(lake.read(SPLIT)), inputs="", code="")
+    row = {"number": reign.number + 1, "action": PROMOTION, "model_id": spec.model_id, "version": version}
+    row |= {"recipe": spec.recipe.name, "seed": spec.seed, "replaced": reign.model_id, "held": [], **told}
+    row |= {"who": "rule", "why": "keeps every clause", "at": now()}
+    append_row(lake, "releases", row)
+
+
+def tag_losers(challengers: Sequence[Challenger], decision: "Decision", mlflow: Connection) -> None:
+    """Tell in MLflow, on the registered version of each challenger that was not taken, why."""
+    why = dict(zip(decision.release["model_id"], decision.release["why"], strict=True))
+    for one in challengers:
+        name = registered_name(one.spec.recipe.name, "patient")
+        version = mlflow.find_version(name, one.spec.model_id)
+        taken = one.spec.model_id == decision.champion
+        if version:
+            state = {"promotion": "champion" if taken else "refused", "promotion_why": why[one.spec.model_id]}
+            mlflow.tag(name, version, state)
+
+
+def keep_alias(context: dg.AssetExecutionContext, reign: "Reign", mlflow: Connection) -> dict[str, Any]:
+    """Let the alias be where the ledger says; moved by hand, it is moved back and the log says so."""
+    if not reign.model_id:
+        return {"champion": "none"}
+    found = mlflow.read_alias()
+    if found != reign.version:
+        context.log.warning(
+            f"the alias champion was on version {found or 'none'}, the ledger of releases says "
+            f"{reign.version}: moved back; `make rollback VERSION=<n>` is how a person chooses another"
+        )
+        mlflow.set_alias(RELEASED, "champion", reign.version)
+    url = dg.MetadataValue.url(mlflow.model_url(RELEASED, reign.version))
+    return {"champion": f"{reign.recipe}, version {reign.version}", "registered model": url}
+
+
+def now() -> str:
+    """The time, UTC, to the second: for people, and in no digest that anything is made from."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -56,6 +56,14 @@ def _build_parser() -> argparse.ArgumentParser:
     onnx.add_argument("--recipe", required=True, help="a file name in catalog/recipes, without .yaml")
     onnx.add_argument("--protocol", required=True, help=f"how its test set was chosen: {protocols}")
     add("reference", _reference, "write docs/reference.md anew from the code")
+    rollback = add("rollback", _rollback, "the champion before the present one again, or a version by number")
+    rollback.add_argument(
+        "--version", default="", help="of the registered model falx; default: the one before"
+    )
+    rollback.add_argument("--why", default="", help="the reason, for the ledger of releases")
+    simulate = add("simulate", _simulate, "six weeks of arriving phantom collections, one of them bad")
+    simulate.add_argument("--folder", default="", help="made anew each time; default .falx/simulation")
+    simulate.add_argument("--scale", type=float, default=0.3, help="size of the phantoms; default 0.3")
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
     add("app", _app, "slices in, what the registered models say out: on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
@@ -128,6 +136,18 @@ def _reference(_parsed: argparse.Namespace) -> int:
     from commands.reference import write_reference
 
     return write_reference()
+
+
+def _rollback(parsed: argparse.Namespace) -> int:
+    from commands.rollback import run_rollback
+
+    return run_rollback(parsed.version, parsed.why)
+
+
+def _simulate(parsed: argparse.Namespace) -> int:
+    from commands.simulate import run_simulation
+
+    return run_simulation(parsed.folder, parsed.scale)
 
 
 def _ui(_parsed: argparse.Namespace) -> int:

@@ -1,11 +1,12 @@
 """Running the graph from the command line: what is missing or stale, as runs of the persistent instance."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import dagster as dg
 
+from assets.candidates import digest_release
 from assets.evaluation import digest_comparisons, digest_leaderboard
 from assets.pooled import digest_pooled
 from assets.reports import is_reported
@@ -158,18 +159,17 @@ class Graph:
         return is_reported(self.lake, self.raw_store, place.get("recipe", ""), place.get("protocol", ""))
 
     def _is_outdated(self, key: dg.AssetKey) -> bool:
-        """Whether a table over all partitions was made from other predictions than lie in the lake."""
-        digests = {
-            "leaderboard": digest_leaderboard,
-            "comparisons": digest_comparisons,
-            "robustness": digest_robustness,
-            "pooled": digest_pooled,
+        """Whether a table over all partitions was made from others than lie there, or another reigns."""
+        now: dict[str, Callable[[], str]] = {
+            "leaderboard": lambda: digest_leaderboard(self.lake, self.raw_store),
+            "comparisons": lambda: digest_comparisons(self.lake, self.raw_store),
+            "robustness": lambda: digest_robustness(self.lake, self.raw_store),
+            "pooled": lambda: digest_pooled(self.lake, self.raw_store),
+            "release": lambda: digest_release(self.lake, self.raw_store, self.trainer),
         }
         name = key.to_user_string()
-        if name not in digests:
-            return False
-        manifest = self.lake.manifest(name)
-        return manifest is not None and manifest.inputs != digests[name](self.lake, self.raw_store)
+        manifest = self.lake.manifest(name) if name in now else None
+        return manifest is not None and manifest.inputs != now[name]()
 
     def _is_replaced(self, key: dg.AssetKey) -> bool:
         """Whether a raw collection came, went, or was trusted anew, or people's decisions are others."""

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pipeline.errors import CatalogError
 from pipeline.labels import Label
 from pipeline.recipe import Recipe, Strict
+from pipeline.release.rule import Promotion
 
 DEFAULT_CATALOG = Path(__file__).resolve().parent.parent / "catalog"
 
@@ -154,10 +155,11 @@ class Catalog:
     collections: Mapping[str, Collection]
     recipes: Mapping[str, Recipe]
     degradations: Mapping[str, Degradation]
+    promotion: Promotion
 
 
 def load_catalog(root: Path = DEFAULT_CATALOG) -> Catalog:
-    """Read and check `datasets/*.yaml`, `recipes/*.yaml` and `degradations.yaml` under `root`.
+    """Read and check `datasets/`, `recipes/`, `degradations.yaml` and `promotion.yaml` under `root`.
 
     Raises:
         CatalogError: with every mistake in every file, each naming file, field and what is allowed.
@@ -166,14 +168,26 @@ def load_catalog(root: Path = DEFAULT_CATALOG) -> Catalog:
     collections = _load_folder(root / "datasets", Collection, mistakes)
     recipes = _load_folder(root / "recipes", Recipe, mistakes)
     degradations = _load_degradations(root / "degradations.yaml", mistakes)
+    promotion = _load_promotion(root / "promotion.yaml", mistakes)
+    known = sorted(_load_file(root / "degradations.yaml", []) or {})
     mistakes += _find_broken_references(
-        recipes,
-        sorted(path.stem for path in (root / "datasets").glob("*.yaml")),
-        sorted(_load_file(root / "degradations.yaml", []) or {}),
+        recipes, sorted(path.stem for path in (root / "datasets").glob("*.yaml")), known
     )
-    if mistakes:
+    if promotion:
+        mistakes += _find_unknown("promotion.yaml", "exam.degradations", promotion.exam.degradations, known)
+        named = sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
+        mistakes += _find_unknown("promotion.yaml", "retrain", promotion.retrain, named)
+    if mistakes or promotion is None:
         raise CatalogError(mistakes)
-    return Catalog(collections, recipes, degradations)
+    return Catalog(collections, recipes, degradations, promotion)
+
+
+def _load_promotion(path: Path, mistakes: list[str]) -> Promotion | None:
+    if not path.is_file():
+        mistakes.append(f"{path}: missing; it says when a model becomes the champion")
+        return None
+    data = _load_file(path, mistakes)
+    return None if data is None else _parse(path, data, Promotion, mistakes, "promotion")
 
 
 def _load_folder(folder: Path, kind: type[ModelT], mistakes: list[str]) -> dict[str, ModelT]:
@@ -282,9 +296,10 @@ def _find_broken_references(
             ("data.collections", recipe.data.collections, collections),
             ("augment.degradations", recipe.augment.degradations, degradations),
         ):
-            unknown = [name for name in names if name not in known]
-            if unknown:
-                mistakes.append(
-                    f"recipes/{recipe.name}.yaml: {field}: unknown {unknown}; known: {', '.join(known)}"
-                )
+            mistakes += _find_unknown(f"recipes/{recipe.name}.yaml", field, names, known)
     return mistakes
+
+
+def _find_unknown(file: str, field: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
+    unknown = [name for name in names if name not in known]
+    return [f"{file}: {field}: unknown {unknown}; known: {', '.join(known)}"] if unknown else []

@@ -19,6 +19,7 @@ FalxError
 │   ├── LeftAloneError       another process of the same training has ended
 │   └── DivergedError        the loss is no longer a number
 ├── ExplanationError     a heat map cannot be drawn, or not be measured
+├── ReleaseError         the champion cannot be weighed against, or there is none to roll back to
 ├── TrackingError        the MLflow server is missing, broken or taken
 ├── ServingError         a packaged model or its input breaks the contract
 └── LanguageError        a language model is not set up, refuses, or answers something else than words
@@ -139,6 +140,10 @@ class DivergedError(TrainingError):
 
 class ExplanationError(FalxError):
     """A heat map cannot be drawn, or not be measured against a box."""
+
+
+class ReleaseError(FalxError):
+    """The champion cannot be weighed against, or there is nothing to roll back to."""
 
 
 class TrackingError(FalxError):

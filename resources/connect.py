@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from resources.alerts import Alerts
 from resources.kaggle import KaggleSource
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -17,6 +18,7 @@ def connect_resources(settings: Settings) -> Mapping[str, dg.ConfigurableResourc
     home = str(settings.home)
     workers = settings.workers or settings.cores
     return {
+        "alerts": Alerts(home=home, url=settings.alert_url),
         "lake": Lake(home=home),
         "raw_store": RawStore(
             profile=settings.profile,

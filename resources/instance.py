@@ -19,7 +19,11 @@ telemetry: {enabled: false}
 nux: {enabled: false}
 concurrency:
   pools: {granularity: op, default_limit: AT_ONCE}  # of the pool `gpu`: models that are trained at once
-  runs: {max_concurrent_runs: RUNS}
+  runs:
+    max_concurrent_runs: RUNS
+    tag_concurrency_limits:  # retrainings curate, too: one after the other
+      - {key: falx/retrain, limit: 1}
+freshness: {enabled: true}
 run_monitoring:
   enabled: true
   poll_interval_seconds: 30

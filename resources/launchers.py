@@ -27,7 +27,7 @@ class Task:
     """What is to be run.
 
     Args:
-        name: train, predict or explain.
+        name: train, predict, explain or examine.
         arguments: what Python is given: `-m resources.payload train --spec …`.
         paths: files and folders that the task reads or writes; a launcher elsewhere must have them.
     """

@@ -1,4 +1,4 @@
-"""The payload: one training, prediction or explanation as a process; by the trainer, or by hand.
+"""The payload: one training, prediction, explanation or exam as a process; by the trainer, or by hand.
 
     python -m resources.payload train --spec work/spec.json
     torchrun --standalone --nproc-per-node 2 -m resources.payload train --spec work/spec.json
@@ -183,6 +183,13 @@ def _run(arguments: argparse.Namespace, pipes: PipesContext, size: int) -> int:
         found = explain_split(_read_spec(arguments.spec, ExplanationSpec))
         told = ", ".join(f"{name} {count:,}" for name, count in found.items())
         pipes.log.info(f"explained: {told}, in {time.monotonic() - start:.1f} s")
+    elif arguments.task == "examine":
+        from pipeline.release.sitting import ExamSpec, sit_exam
+
+        breaches = sit_exam(_read_spec(arguments.spec, ExamSpec))
+        for model_id, breach in breaches.items():
+            pipes.log.info(f"{model_id[:12]}: {breach or 'answered'}")
+        pipes.log.info(f"{len(breaches)} models examined in {time.monotonic() - start:.1f} s")
     else:
         from pipeline.training.prediction import PredictionSpec, predict_split
 
@@ -234,7 +241,7 @@ def _open_tracker(arguments: argparse.Namespace) -> Tracker:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m resources.payload", description=__doc__)
-    parser.add_argument("task", choices=["train", "predict", "explain"])
+    parser.add_argument("task", choices=["train", "predict", "explain", "examine"])
     parser.add_argument("--spec", type=Path, required=True, help="JSON file of the task's specification")
     parser.add_argument("--tracking-uri", default="", help="address of the MLflow server")
     parser.add_argument("--run-id", default="", help="open MLflow run that metrics go to")

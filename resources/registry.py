@@ -20,6 +20,8 @@ MODEL_ID = "falx.model_id"
 NOTE = "mlflow.note.content"  # what the pages of runs and logged models show as description
 HEADLINES = ("accuracy", "macro_f1", "miss_rate")  # test figures worth a place on a version's page
 PIPELINE = Path(__file__).resolve().parent.parent / "pipeline"
+CHAMPION = "champion"  # the alias of the version in use
+TAG_CHARACTERS = 5000  # of a tag's text, far below what MLflow refuses
 RELEASED = "falx"  # the registered model whose versions are the released ones
 
 PROTOCOL_NOTES = {
@@ -107,17 +109,57 @@ class Registry(Server):
         self.client.set_registered_model_alias(name, alias, version)
 
     @explained
-    def promote(self, name: str, version: str, *, alias: str = "champion", to: str = RELEASED) -> str:
+    def promote(
+        self,
+        name: str,
+        version: str,
+        *,
+        alias: str = CHAMPION,
+        to: str = RELEASED,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
         """Make a version the one that `models:/falx@champion` means; the version under that name.
 
-        The model is not copied: the new version points to the same files. A second call changes nothing.
+        The model is not copied: the new version points to the same files. A second call changes nothing but
+        the tags.
         """
         chosen = self.client.get_model_version(name, version)
         note = "The released models, one version a release; the alias champion is the one in use."
         self._ensure_name(to, note, {})
         released = self.find_version(to, chosen.tags[MODEL_ID]) or self._release(chosen, to)
+        self.tag(to, released, tags or {})
         self.set_alias(to, alias, released)
         return released
+
+    @explained
+    def tag(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a version, or replace them; MLflow keeps the first 5,000 characters of each here."""
+        for key, text in sorted(tags.items()):
+            self.client.set_model_version_tag(name, version, key, text[:TAG_CHARACTERS])
+
+    @explained
+    def read_alias(self, name: str = RELEASED, alias: str = CHAMPION) -> str:
+        """The version that an alias means; empty where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_model_version_by_alias(name, alias).version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return ""
+            raise
+
+    @explained
+    def fetch_package(self, name: str, version: str, folder: Path) -> Path:
+        """Bring the package of a registered version into `folder`; where its files lie then."""
+        import mlflow
+
+        source = str(self.client.get_model_version(name, version).source)
+        with muted():
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=source, dst_path=str(folder), tracking_uri=self.uri
+            )
+        return Path(path) / "artifacts"
 
     def _release(self, chosen: "ModelVersion", to: str) -> str:
         source = str(chosen.source)

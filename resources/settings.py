@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         Path(),
         description="CSV of what people decided on pairs and images; default decisions.csv in the home",
     )
+    alert_url: str = Field(
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="address that a failed run is posted to as JSON; empty = only alerts.jsonl in the home",
+    )
     keep_contradicted: bool = Field(
         False,
         description="train on images whose label the reference contradicts, under the reference's label",

@@ -15,9 +15,9 @@ from resources.volumes import read_volumes
 
 PATHS = (
     *("split", "groups", "variants", "cache", "work", "weights", "validations", "output"),
-    *("predictions", "patients", "sheets"),
+    *("predictions", "patients", "sheets", "contracts"),
 )
-"""Fields of a TrainingSpec, PredictionSpec or ExplanationSpec that name a file or folder; and `folders`."""
+"""Fields of the tasks' specs that name a file or folder; `folders` and `sitters` besides."""
 ENDED_BY_SIGNAL = 128  # what shells, torchrun and Kubernetes add to the number of the signal
 
 
@@ -46,7 +46,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
     def run(
         self,
         context: dg.AssetExecutionContext,
-        task: Literal["train", "predict", "explain"],
+        task: Literal["train", "predict", "explain", "examine"],
         spec: Path,
         *,
         tracking_uri: str = "",
@@ -55,7 +55,7 @@ class Trainer(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Run one task to its end; log lines reach the Dagster run as they are written.
 
         Args:
-            spec: JSON file of a TrainingSpec, PredictionSpec or ExplanationSpec; results lie where it says.
+            spec: JSON file of the task's spec, such as a TrainingSpec; results lie where it says.
             tracking_uri, run_id: the open MLflow run that epoch metrics go to; empty = nowhere.
 
         Raises:
@@ -95,6 +95,7 @@ def list_paths(spec: Path) -> Iterator[str]:
     fields = json.loads(spec.read_bytes())
     yield from filter(None, (fields.get(name) for name in PATHS))
     yield from fields.get("folders", {}).values()
+    yield from (sitter["package"] for sitter in fields.get("sitters", ()))
     weights = fields.get("recipe", {}).get("model", {}).get("weights", "none")
     if weights not in ("none", "imagenet"):
         yield str(Path(spec_root(), weights))

@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import dagster as dg
 import pandas as pd
 import pytest
 
 from assets.evaluation import digest_leaderboard, find_predictions
 from assets.predictions import predict_one, record_opening
-from assets.release import list_candidates
 from assets.training import describe_params, describe_run
 from assets.trainings import (
     choose_degradations,
@@ -24,9 +22,9 @@ from assets.trainings import (
     specify_all,
 )
 from pipeline.catalog import load_catalog
-from pipeline.errors import GateError, TrainingError, WeightsError
+from pipeline.errors import TrainingError, WeightsError
 from pipeline.labels import LABELS
-from pipeline.training.spec import TrainingResult
+from resources.ledgers import read_rows
 from resources.trainer import Trainer
 
 RESULT = {
@@ -170,41 +168,22 @@ def test_a_training_without_calibration_or_reference_is_not_ready_to_be_packaged
 
 
 def test_prediction_refuses_a_training_that_did_not_finish(curated, specify):
-    lake, store = curated
+    lake, _store = curated
     with pytest.raises(TrainingError, match="counts as unfinished"):
-        predict_one(None, specify()[0], lake, store, Trainer())
-    assert not (Path(store.home) / "ledger").exists()
+        predict_one(None, specify()[0], lake, Trainer())
+    assert read_rows(lake, "openings").empty
 
 
 def test_an_opening_of_the_test_part_is_a_row_in_the_ledger(specify, curated):
-    _lake, store = curated
-
-    @dg.asset
-    def opener(context: dg.AssetExecutionContext) -> None:
-        record_opening(context, specify()[0], store)
-
-    run_id = dg.materialize([opener]).run_id
-    row = json.loads((Path(store.home) / "ledger" / "openings.jsonl").read_text())
-    assert (row["recipe"], row["dagster_run"]) == ("resnet18d", run_id)
-
-
-def test_only_finished_trainings_are_candidates(curated, specify):
-    lake, store = curated
-    assert list_candidates(lake, store, Trainer()).empty
-    finish(specify()[0])
-    found = list_candidates(lake, store, Trainer())
-    assert found[["recipe", "val_macro_f1", "gate"]].to_numpy().tolist() == [["resnet18d", 0.25, "passed"]]
-    assert TrainingResult.model_validate(RESULT).val["macro_f1"] == 0.25
-
-
-def test_there_is_no_candidate_behind_a_leak(curated):
-    lake, store = curated
-    split = lake.read("splits/patient")
-    one = split[split["split"] == "train"].iloc[[0]]
-    twice = one.assign(path="elsewhere", split="test")
-    lake.write("splits/patient", pd.concat([split, twice]), inputs="i", code="c")
-    with pytest.raises(GateError):
-        list_candidates(lake, store, Trainer())
+    lake, _store = curated
+    spec = specify()[0]
+    for _ in range(2):
+        record_opening(spec, lake)
+    rows = read_rows(lake, "openings")
+    assert rows["recipe"].tolist() == ["resnet18d"] * 2
+    assert rows["model_id"].tolist() == [spec.model_id] * 2
+    assert rows["images"].nunique() == 1
+    assert rows["opened_at"].is_monotonic_increasing
 
 
 def test_predictions_of_recipes_that_left_the_catalog_are_not_ranked(curated):

@@ -49,7 +49,8 @@ def mistakes_of(root: Path) -> tuple[str, ...]:
 
 def test_every_shipped_file_is_loaded() -> None:
     entries = [f"datasets/{name}.yaml" for name in CATALOG.collections]
-    entries += [f"recipes/{name}.yaml" for name in CATALOG.recipes] + ["degradations.yaml"]
+    entries += [f"recipes/{name}.yaml" for name in CATALOG.recipes]
+    entries += ["degradations.yaml", "promotion.yaml"]
     assert sorted(entries) == [path.relative_to(DEFAULT_CATALOG).as_posix() for path in SHIPPED]
     assert len(SHIPPED) >= 6
 
@@ -207,7 +208,7 @@ def test_a_file_name_must_be_a_name(root: Path) -> None:
 
 def test_missing_folders_and_files_are_mistakes(tmp_path: Path) -> None:
     mistakes = mistakes_of(tmp_path)
-    assert len(mistakes) == 3
+    assert len(mistakes) == 4
     assert "datasets: no .yaml file; at least one is needed" in mistakes[0]
     assert "degradations.yaml: missing; it lists the degradations" in mistakes[2]
 

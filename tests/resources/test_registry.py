@@ -173,6 +173,23 @@ def test_the_champion_has_one_address(connection: Connection, package):
     assert champion.tags["released_from"] == f"{name} version {version}"
 
 
+def test_a_release_has_tags_and_its_package_comes_back_as_it_was(connection: Connection, package, tmp_path):
+    _, name, version = register(connection, package)
+    assert connection.read_alias("tagged") == ""
+    released = connection.promote(
+        name, version, to="tagged", tags={"check/shared_md5": "passed", "long": "x" * 9999}
+    )
+    found = connection.client.get_model_version("tagged", released)
+    assert found.tags["check/shared_md5"] == "passed"
+    assert len(found.tags["long"]) == 5000
+    assert connection.read_alias("tagged") == released
+    connection.tag("tagged", released, {"check/shared_md5": "failed"})
+    assert connection.client.get_model_version("tagged", released).tags["check/shared_md5"] == "failed"
+    folder = connection.fetch_package("tagged", released, tmp_path / "fetched")
+    for file in ("card.json", "recipe.json", "best.safetensors"):
+        assert (folder / file).read_bytes() == (package[0] / file).read_bytes()
+
+
 def test_an_unknown_version_is_named(connection: Connection):
     with pytest.raises(TrackingError, match="nobody"):
         connection.find_logged_model("nobody", "1")

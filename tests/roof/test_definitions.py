@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from datetime import UTC
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +11,6 @@ import pytest
 import definitions
 from assets.gate import CHECKS
 from assets.splits import split_key
-from pipeline.labels import PROTOCOLS
 from pipeline.protocols import list_protocols
 from resources.settings import ROOT
 
@@ -71,20 +69,26 @@ def test_the_gate_blocks_where_no_leak_may_be_and_a_refused_split_stops_nothing_
         assert check.description
 
 
-def test_schedules_are_off_until_switched_on():
-    schedules = definitions.defs.resolve_schedule_def("weekly_retraining")
-    assert schedules.default_status is dg.DefaultScheduleStatus.STOPPED
-    assert definitions.weekly_curation.default_status is dg.DefaultScheduleStatus.STOPPED
+def test_what_starts_work_is_off_until_switched_on_and_alerts_are_on():
+    schedule = definitions.defs.resolve_schedule_def("weekly_retraining")
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    sensors = {
+        sensor.name: sensor.default_status for sensor in definitions.defs.get_repository_def().sensor_defs
+    }
+    assert sensors["raw_data_changed"] is dg.DefaultSensorStatus.STOPPED
+    assert sensors["alert_on_failure"] is dg.DefaultSensorStatus.RUNNING
 
 
-def test_the_weekly_schedule_asks_for_the_whole_grid():
-    from datetime import datetime
+def test_one_job_goes_from_raw_folders_to_release():
+    selected = definitions.defs.resolve_job_def("retrain").asset_layer.selected_asset_keys
+    names = {key.to_user_string() for key in selected}
+    assert {"raw/cheng_figshare", "splits/patient", "model", "predictions", "evidence", "release"} <= names
+    assert definitions.defs.resolve_job_def("retrain").partitions_def is not None
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_schedule_context(instance, datetime(2026, 11, 23, 3, tzinfo=UTC))
-        requests = definitions.weekly_retraining(context)
-    assert len(requests) == len(definitions.RECIPES) * len(PROTOCOLS)
-    assert len({request.run_key for request in requests}) == len(requests)
+
+def test_a_release_that_nobody_renews_is_called_stale():
+    node = GRAPH.get(dg.AssetKey("release"))
+    assert node.freshness_policy is not None
 
 
 @pytest.mark.slow

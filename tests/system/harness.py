@@ -30,6 +30,8 @@ def write_tiny_catalog(folder: Path) -> Path:
     shutil.copytree(ROOT / "catalog", folder, ignore=shutil.ignore_patterns("recipes"))
     (folder / "recipes").mkdir()
     (folder / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    rule = yaml.safe_load((folder / "promotion.yaml").read_text())
+    (folder / "promotion.yaml").write_text(yaml.safe_dump(rule | {"retrain": ["tiny"]}))
     return folder
 
 

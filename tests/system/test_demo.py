@@ -124,9 +124,19 @@ def test_mlflow_has_one_finished_run_and_one_version_each(demo):
     assert all(uri.startswith("mlflow-artifacts:/") for (uri,) in artifacts)
 
 
-def test_each_opening_of_the_patient_test_part_is_in_the_ledger(demo):
-    rows = [json.loads(line) for line in (demo[1] / "ledger" / "openings.jsonl").read_text().splitlines()]
-    assert [row["recipe"] for row in rows] == ["tiny"]
+def test_each_opening_of_the_patient_test_part_is_in_the_ledger(lake):
+    rows = lake.read("openings")
+    assert rows[["recipe", "protocol", "why"]].to_numpy().tolist() == [["tiny", "patient", "evaluation"]]
+    assert rows["model_id"].tolist() == lake.read("predictions/patient/tiny")["model_id"].unique().tolist()
+
+
+def test_the_one_model_was_weighed_clause_by_clause_on_val_alone(lake):
+    clauses, exam = lake.read("clauses"), lake.read("exams")
+    assert {"gate", "contract", "groups", "macro_f1", "brier"} <= set(clauses["clause"])
+    split = lake.read("splits/patient")
+    assert set(exam["image_id"]) <= set(split.loc[split["split"] == "val", "image_id"])
+    assert exam["variant"].nunique() == 4
+    assert lake.read("release")["why"].str.len().min() > 0
 
 
 def test_dagster_remembers_real_runs(demo, monkeypatch):

@@ -1,0 +1,81 @@
+"""`make rollback`: the alias and the ledger follow, errors change nothing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "pipeline" / "serving"))  # shades.py
+
+from shades import make_package
+
+from commands.__main__ import main
+from resources.lake import Lake
+from resources.ledgers import append_row, read_rows
+from resources.registry import registered_name
+from resources.settings import Settings
+from resources.tracking import Tracking
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path) -> Path:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"FALX_{name.upper()}", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.setenv("FALX_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def release(home: Path, model_id: str, version: str, replaced: str) -> None:
+    lake = Lake(home=str(home))
+    row = {"number": len(read_rows(lake, "releases")) + 1, "action": "promotion", "model_id": model_id}
+    row |= {"recipe": "shades", "seed": 0, "version": version, "replaced": replaced, "held": []}
+    row |= {"data_digest": "d", "split_digest": "s", "code_commit": "c", "who": "rule", "why": "w", "at": "t"}
+    append_row(lake, "releases", row)
+
+
+def test_nothing_to_roll_back_to_is_said_and_starts_no_server(home, capsys):
+    assert main(["rollback"]) == 1
+    assert "nothing was released yet" in capsys.readouterr().err
+    release(home, "one", "1", "")
+    assert main(["rollback", "--version", "4"]) == 1
+    assert (
+        "VERSION=4: no version of `falx` was released as that; released: 1 (shades)"
+        in capsys.readouterr().err
+    )
+    assert not (home / "mlflow").exists()
+
+
+def test_a_server_that_is_down_changes_nothing(home, capsys, monkeypatch):
+    monkeypatch.setenv("FALX_MLFLOW_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    release(home, "one", "1", "")
+    release(home, "two", "2", "one")
+    assert main(["rollback"]) == 1
+    assert "the MLflow server at http://127.0.0.1:9 failed or refused" in capsys.readouterr().err
+    assert len(read_rows(Lake(home=str(home)), "releases")) == 2
+
+
+@pytest.mark.slow
+def test_the_champion_that_was_replaced_has_the_alias_again_and_the_ledger_says_who_and_why(
+    home, capsys, tmp_path
+):
+    tracking = Tracking(home=str(home))
+    with tracking.connected() as mlflow:
+        for number, model_id in enumerate(("one", "two"), 1):
+            card = make_package(tmp_path / model_id, model_id=model_id)
+            with mlflow.run(model_id, "shades") as run:
+                version = mlflow.register(run.run_id, tmp_path / model_id / "package", card)
+            released = mlflow.promote(registered_name(card.recipe, "patient"), version)
+            release(home, model_id, released, "one" if number == 2 else "")
+    assert main(["rollback", "--why", "misses small ones"]) == 0
+    assert "champion: version 1 of `falx`" in capsys.readouterr().out
+    with tracking.connected() as mlflow:
+        assert mlflow.read_alias() == "1"
+        assert "misses small ones" in mlflow.client.get_model_version("falx", "2").tags["rolled_back"]
+    last = read_rows(Lake(home=str(home)), "releases").iloc[-1]
+    assert (last["action"], last["model_id"], last["replaced"]) == ("rollback", "one", "two")
+    assert (last["why"], bool(last["who"])) == ("misses small ones", True)
+    assert main(["rollback"]) == 1
+    assert "version 1 (shades) replaced no other" in capsys.readouterr().err
+    assert main(["rollback", "--version", "2"]) == 0

@@ -1,0 +1,35 @@
+"""Six weeks, twice: the bad week is stopped, the champion stays, and both ledgers are the same."""
+
+import pytest
+from harness import run_command
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("system"), pytest.mark.timeout(1800)]
+
+SCALE = "0.3"
+
+
+def simulate(folder) -> tuple[str, bytes]:
+    import os
+
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FALX_")}
+    done = run_command(clean, "simulate", "--folder", str(folder), "--scale", SCALE, timeout=850)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout, (folder / "timeline.csv").read_bytes()
+
+
+def test_the_simulation_ends_as_described_twice_with_the_same_ledger(tmp_path):
+    said, first = simulate(tmp_path / "one")
+    assert "The bad week was stopped, and the champion stayed." in said
+    assert "week 3: nothing arrives: nothing to do" in said
+    assert "week 1: cheng and sartaj arrive: promoted" in said
+    assert simulate(tmp_path / "two")[1] == first
+
+
+def test_a_folder_that_holds_something_else_is_not_removed(tmp_path, capsys):
+    from commands.__main__ import main
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "data").write_text("precious")
+    assert main(["simulate", "--folder", str(tmp_path / "mine")]) == 1
+    assert "holds something that `make simulate` did not make" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "data").read_text() == "precious"
