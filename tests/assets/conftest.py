@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from small_heads import draw_head
 
 from assets.curation import curation_assets
 from assets.gate import accounts, gate_checks
@@ -18,15 +18,6 @@ from resources.lake import Lake
 from resources.raw import RawStore
 
 FOLDERS = ("glioma_tumor", "meningioma_tumor", "pituitary_tumor", "no_tumor")
-
-
-def draw_head(generator: np.random.Generator, size: int = 96) -> np.ndarray:
-    """A bright oval of its own texture on black, uint8 [size, size]: enough to pass for a slice."""
-    texture = gaussian_filter(generator.normal(0, 1, (size, size)), 2.5)
-    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    inside = (x / 0.75) ** 2 + (y / 0.85) ** 2 < 1
-    grey = 110 + 45 * texture / texture.std() + 3 * generator.normal(0, 1, (size, size))
-    return np.where(inside, grey, 2).clip(0, 255).astype(np.uint8)
 
 
 def write_collection(folder: Path, each: int = 8) -> None:

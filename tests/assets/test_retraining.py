@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import draw_head
 from PIL import Image
+from small_heads import draw_head
 
 import definitions
 from assets.candidates import digest_release

@@ -148,3 +148,9 @@ def test_a_weighing_is_a_function_of_content():
     assert weigh(one, other) == weigh(
         one.sample(frac=1, random_state=1), other.sample(frac=1, random_state=2)
     )
+
+
+def test_a_control_that_scores_best_is_no_champion():
+    clauses = weigh(answers_of("a", wrong=0.02), facts=Facts("passed", "control, labels shuffled", "", ""))
+    assert failed(clauses) == {"gate/limit"}
+    assert "control" in tell_failures(clauses)
