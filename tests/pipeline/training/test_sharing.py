@@ -1,5 +1,6 @@
 """Layers of a team against torch's own on the whole batch, with the team played by threads."""
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
+from training_toys import make_recipe
 
+from pipeline.training.models import build_model
 from pipeline.training.sharing import share_layers
 from pipeline.training.team import Piece, Team
 
@@ -124,3 +128,46 @@ def test_layers_that_are_frozen_or_alone_stay_what_they_were() -> None:
     alone = nn.BatchNorm2d(3)
     share_layers(alone, Team())
     assert "forward" not in vars(alone)
+
+
+def take_steps(network: nn.Module, batches: list[torch.Tensor], team: Team) -> list[float]:
+    """The share of the loss of one member, step by step, by plain gradient descent."""
+    labels, losses = torch.arange(9) % 4, []
+    for batch in batches:
+        (team.piece,) = team.divide(9)
+        rows = torch.from_numpy(team.piece.rows)
+        inputs = batch[rows].contiguous(memory_format=torch.channels_last)
+        loss = functional.cross_entropy(network(inputs), labels[rows]) * len(rows) / 9
+        loss.backward()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(0.01 * team.add_up(parameter.grad.contiguous()))
+        network.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_steps_of_a_team_are_those_of_the_network_in_float64(size: int) -> None:
+    """The slim network has neither ReLU nor max pool, whose kinks turn a rounding into a jump."""
+    torch.manual_seed(0)
+    batches = [torch.rand(9, 1, 32, 32) * 2 - 1 for _ in range(6)]
+    recipe = make_recipe(model={"name": "slim"})
+    network = build_model(recipe).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    exact = take_steps(copy.deepcopy(network).double(), [batch.double() for batch in batches], Team())
+    barrier, board = threading.Barrier(size), [None] * size
+    losses: list[list[float]] = [[]] * size
+    members = [copy.deepcopy(network) for _ in range(size)]
+
+    def work(rank: int) -> None:
+        team = ThreadTeam(rank, size, barrier, board)
+        share_layers(members[rank], team)
+        losses[rank] = take_steps(members[rank], batches, team)
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [sum(shares) for shares in zip(*losses, strict=True)] == pytest.approx(exact, abs=1e-4)
