@@ -115,6 +115,8 @@ def _choose_example(desk: Desk) -> list[Slice]:
         range(len(names)),
         format_func=list(names).__getitem__,
     )
+    if shown:
+        st.markdown(f"True label: **{NAMES[examples[place].label]}**")
     try:
         return [desk.open_example(examples[place])]
     except SourceError as error:

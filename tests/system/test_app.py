@@ -110,9 +110,9 @@ def test_the_scope_line_stays_when_the_page_is_scrolled(page):
 
 
 def test_the_true_label_is_hidden_until_it_is_asked_for(page):
-    assert "Example 1:" not in page.text()
+    assert "True label" not in page.text()
     page.click("Show the true label")
-    page.wait("Example 1: ")
+    page.wait("True label: ")
 
 
 def test_an_upload_of_a_training_picture_says_so_mirrored_as_it_is(app, page, tmp_path):
