@@ -77,8 +77,9 @@ def explain_split(spec: ExplanationSpec) -> dict[str, int]:
     """Draw and measure the heat of every method, network and baseline, and lay out the contact sheets.
 
     Measured is the heat of the true class, as in the pointing game; shown is that of the class answered.
-    Random weights are drawn `DRAWS` times, from the training's seed, and their figures averaged. Deterministic for one machine, number
-    of threads and torch. Every file is written whole or not at all, the table last.
+    Random weights are drawn `DRAWS` times, from the training's seed, and their figures averaged.
+    Deterministic for one machine, number of threads and torch. Every file is written whole or not at all, the
+    table last.
 
     Returns:
         Images explained, and of these how many got each verdict, by Grad-CAM.
