@@ -382,7 +382,7 @@ _ALL = (
     ),
     _table(
         "heats",
-        "the heat of one tumour image with a box, under one method and one network, or the centre blob",
+        "the heat of one tumour image with a box, under one method and network, or the centre blob",
         ["model_id", "image_id", "method", "drawn_from"],
         *_MODEL,
         _IMAGE_ID,
@@ -392,13 +392,13 @@ _ALL = (
         Column("called", "string", "the label that the trained model gave"),
         Column("group_id", "string", "the unit that the bootstrap draws"),
         Column("method", "string", "grad_cam, saliency; none for the centre blob"),
-        Column("drawn_from", "string", "trained, random_weights or centre_blob"),
+        Column("drawn_from", "string", "trained, random_weights (the mean of several) or centre_blob"),
         Column("hit", "float64", "hottest pixel inside the box: 1, 0, or the share of equally hot ones"),
         Column("near", "float64", "the same within 15/224 of the side around the box"),
         Column("share", "float64", "share of the heat inside the box"),
         Column("area", "float64", "share of the pixels inside the box: what chance gives for hit and share"),
         Column("near_area", "float64", "what chance gives for near"),
-        Column("empty", "bool", "the map has no heat at all, so it counts as chance"),
+        Column("empty", "float64", "1 where the map has no heat at all, so it counts as chance; else 0"),
         Column(
             "verdict", "string", "right, wrong_reason (right, with the heat of grad_cam elsewhere) or wrong"
         ),

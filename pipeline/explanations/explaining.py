@@ -29,6 +29,8 @@ from pipeline.training.models import Network, build_model
 
 BATCH = 16
 SHOWN = 8
+DRAWS = 5
+"""Sets of random weights: one alone can point at the tumour by luck, in every image alike."""
 VERDICTS = {
     "right": "right answers",
     "wrong": "wrong answers",
@@ -75,8 +77,9 @@ def explain_split(spec: ExplanationSpec) -> dict[str, int]:
     """Draw and measure the heat of every method, network and baseline, and lay out the contact sheets.
 
     Measured is the heat of the true class, as in the pointing game; shown is that of the class answered.
-    Random weights are drawn anew from a seed that the model's id gives. Deterministic for one machine, number
-    of threads and torch. Every file is written whole or not at all, the table last.
+    Random weights are drawn `DRAWS` times, from the training's seed, and their figures averaged.
+    Deterministic for one machine, number of threads and torch. Every file is written whole or not at all, the
+    table last.
 
     Returns:
         Images explained, and of these how many got each verdict, by Grad-CAM.
@@ -88,13 +91,8 @@ def explain_split(spec: ExplanationSpec) -> dict[str, int]:
     torch.set_num_threads(spec.threads)
     subjects = _gather(spec, select_subjects(spec))
     trained = load_model(spec.work, spec.recipe).to(spec.device)
-    torch.manual_seed(seed_for("random weights", spec.model_id))
-    random = build_model(spec.recipe, weights="none").to(spec.device)
-    measured = {
-        (method, name): _measure(network, subjects, spec, method)
-        for name, network in (("trained", trained), ("random_weights", random))
-        for method in METHODS
-    }
+    measured = {(method, "trained"): _measure(trained, subjects, spec, method) for method in METHODS}
+    measured |= _measure_random(subjects, spec)
     size, side = len(subjects.rows), spec.recipe.input.size
     blobs = np.broadcast_to(draw_blob(side), (size, side, side))
     measured["none", "centre_blob"] = _join(
@@ -154,6 +152,24 @@ def _measure(network: Network, subjects: Subjects, spec: ExplanationSpec, method
             for part in _split(len(labels))
         ]
     )
+
+
+def _measure_random(subjects: Subjects, spec: ExplanationSpec) -> dict[tuple[str, str], Pointing]:
+    """The mean over `DRAWS` networks that differ in their weights alone, for each method."""
+    found: dict[str, list[Pointing]] = {method: [] for method in METHODS}
+    seed = int(subjects.rows["seed"].iloc[0])
+    for draw in range(DRAWS):
+        torch.manual_seed(seed_for("random weights", seed, draw))
+        network = build_model(spec.recipe, weights="none").to(spec.device)
+        for method in METHODS:
+            found[method].append(_measure(network, subjects, spec, method))
+    names = list(vars(found[METHODS[0]][0]))
+    return {
+        (method, "random_weights"): Pointing(
+            **{name: np.mean([getattr(one, name) for one in several], axis=0) for name in names}
+        )
+        for method, several in found.items()
+    }
 
 
 def _draw(

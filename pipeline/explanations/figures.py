@@ -149,7 +149,7 @@ def _spread(heats: pd.DataFrame, method: str) -> pd.DataFrame:
             )
     columns = {f"{metric}:{name}": rows[metric] for name, rows in parts.items() for metric in METRICS}
     columns |= {f"{metric}:chance": trained[_CHANCE[metric]] for metric in METRICS}
-    elsewhere = (trained["hit"] < 0.5) & (trained["share"] < trained["area"]) & ~trained["empty"]
+    elsewhere = (trained["hit"] < 0.5) & (trained["share"] < trained["area"]) & (trained["empty"] == 0)
     columns |= {EMPTY: trained["empty"], WRONG_REASON: (trained["verdict"] != "wrong") & elsewhere}
     meta = trained[["collection", "path", "group_id", "verdict"]]
     return pd.concat([meta, pd.DataFrame(columns).astype(float)], axis=1).sort_values(["collection", "path"])

@@ -38,8 +38,8 @@ class Pointing:
     """Share of the pixels inside: `hit` and `share` of heat that is the same everywhere, so chance."""
     near_area: Floats
     """Share of the pixels inside or near: what chance gives for `near`."""
-    empty: Booleans
-    """Whether the map has no heat at all; it then points everywhere, so it counts as chance."""
+    empty: Floats
+    """1 where the map has no heat at all, else 0; it then points everywhere, so it counts as chance."""
 
 
 def measure_pointing(heat: NDArray[np.floating], boxes: Floats) -> Pointing:
@@ -66,7 +66,7 @@ def measure_pointing(heat: NDArray[np.floating], boxes: Floats) -> Pointing:
         share=np.where(total > 0, kept / np.where(total > 0, total, 1), area),
         area=area,
         near_area=near.mean((1, 2)),
-        empty=total == 0,
+        empty=(total == 0).astype(np.float64),
     )
 
 
@@ -98,7 +98,7 @@ def find_wrong_reasons(right: Booleans, pointing: Pointing) -> Booleans:
     A right answer for the wrong reason has its hottest pixel outside the box (of equally hot ones, most), and
     less of its heat inside than heat spread evenly would have. A map without heat is none: it says nothing.
     """
-    wrong: Booleans = right & (pointing.hit < 0.5) & (pointing.share < pointing.area) & ~pointing.empty
+    wrong: Booleans = right & (pointing.hit < 0.5) & (pointing.share < pointing.area) & (pointing.empty == 0)
     return wrong
 
 

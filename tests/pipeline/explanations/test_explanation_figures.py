@@ -39,7 +39,7 @@ def make_heats(images: int = 12, groups: int = 6, seed: int = 0) -> pd.DataFrame
         "group_id": [f"g{index % groups}" for index in place],
         "area": 0.1,
         "near_area": 0.2,
-        "empty": False,
+        "empty": 0.0,
         "verdict": np.where(place % 4 == 3, "wrong", np.where(place % 3 == 2, "wrong_reason", "right")),
     }
     parts = []
