@@ -161,13 +161,13 @@ def write_report(
 
 
 def publish(mlflow: Connection, name: str, model_id: str, files: "Mapping[str, Path]") -> str:
-    """Store the files of a report with the run of a model; the run's page."""
+    """Store the files of a report with the run of a model; the address that shows it there."""
     version = mlflow.find_version(name, model_id)
     run_id = str(mlflow.client.get_model_version(name, version).run_id)
     kind = "release_report" if files[".html"].stem == RELEASE else "report"
     named = {".html": f"{kind}/{kind}.html", ".md": f"{kind}/model_card.md", ".json": f"{kind}/{kind}.json"}
     mlflow.log_files(run_id, {named[suffix]: path for suffix, path in files.items()})
-    return mlflow.run_url(run_id)
+    return mlflow.file_url(run_id, named[".html"])
 
 
 def describe(document: "Document", files: "Mapping[str, Path]", urls: list[str]) -> dg.MaterializeResult[Any]:
@@ -176,13 +176,12 @@ def describe(document: "Document", files: "Mapping[str, Path]", urls: list[str])
 
     shown: dict[str, Any] = {
         "report": dg.MetadataValue.path(str(files[".html"])),
-        "open": dg.MetadataValue.url(files[".html"].resolve().as_uri()),
         "card": dg.MetadataValue.md(files[".md"].read_text(encoding="utf-8")),
         "facts": len(document.facts),
         "size": f"{files['.html'].stat().st_size / 1e3:,.0f} kB",
     }
     for place, url in enumerate(urls):
-        shown["MLflow run" if not place else f"MLflow run {place + 1}"] = dg.MetadataValue.url(url)
+        shown["in MLflow" if not place else f"in MLflow, model {place + 1}"] = dg.MetadataValue.url(url)
     return dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(digest_file(files[".json"])))
 
 

@@ -122,6 +122,11 @@ class Server:
         """A run's page."""
         return f"{self._ui}/#/experiments/{self.experiment_id}/runs/{run_id}{VIEW}"
 
+    def file_url(self, run_id: str, path: str) -> str:
+        """The page of a run that shows one of its files."""
+        run = f"{self._ui}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{run}/artifacts/{quote(path)}{VIEW}"
+
     def model_url(self, name: str, version: str) -> str:
         """A registered model version's page."""
         return f"{self._ui}/#/models/{quote(name, safe='')}/versions/{version}{VIEW}"

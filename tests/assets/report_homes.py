@@ -45,8 +45,8 @@ class Shelf:
     def log_files(self, run_id: str, files: dict[str, object]) -> None:
         self.files.setdefault(run_id, {}).update(files)
 
-    def run_url(self, run_id: str) -> str:
-        return f"http://127.0.0.1:5000/#/{run_id}"
+    def file_url(self, run_id: str, path: str) -> str:
+        return f"http://127.0.0.1:5000/#/{run_id}/{path}"
 
 
 def answer(rows: pd.DataFrame, spec, *, draw: int, variants: tuple[str, ...] = ("clean",)) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def test_pages_cards_and_facts_are_written_told_and_logged(reported_once, make_s
     assert list(find_reports(store)) == [PATIENT, f"models/published/{RECIPE}", "release"]
     page = Path(made[1].metadata["report"].value)
     assert page == locate(store, PATIENT)[".html"]
-    assert made[1].metadata["MLflow run"].value.endswith(f"falx-{RECIPE}-patient")
+    assert made[1].metadata["in MLflow"].value.endswith(f"falx-{RECIPE}-patient/report/report.html")
     assert "not a medical device" in made[1].metadata["card"].value.lower()
     files = shelf.files[f"falx-{RECIPE}-patient"]
     assert {"report/report.html", "report/model_card.md", "report/report.json"} <= set(files)

@@ -139,11 +139,46 @@ def test_the_one_model_was_weighed_clause_by_clause_on_val_alone(lake):
     assert lake.read("release")["why"].str.len().min() > 0
 
 
+def test_every_model_and_the_release_have_a_report_that_is_named_and_logged(demo):
+    _environment, home, output = demo
+    reports = home / "reports"
+    assert str(reports / "release.html") in output
+    for protocol in PROTOCOLS:
+        assert {path.suffix for path in (reports / "models" / protocol).iterdir()} == {
+            ".html",
+            ".md",
+            ".json",
+        }
+    logged = [path.name for path in (home / "mlflow" / "artifacts").rglob("*.html")]
+    assert sorted(logged) == ["release_report.html", *["report.html"] * len(PROTOCOLS)]
+
+
+def test_every_printed_number_is_counted_again(demo):
+    environment, _home, _output = demo
+    done = run_command(environment, "verify")
+    assert done.returncode == 0, done.stdout
+    assert f"every number is as counted again: {len(PROTOCOLS) + 1} reports" in done.stdout
+
+
+def test_one_changed_probability_fails_the_verification(demo, tmp_path):
+    environment, home, _output = demo
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    lake = Lake(home=str(copy))
+    frame = lake.read("predictions/patient/tiny")
+    frame.loc[0, ["p_glioma", "p_no_tumor"]] = frame.loc[0, ["p_no_tumor", "p_glioma"]].tolist()
+    lake.write("predictions/patient/tiny", frame, inputs="i", code="c")
+    done = run_command({**environment, "FALX_HOME": str(copy)}, "verify")
+    assert done.returncode == 1
+    assert "WRONG models/patient/tiny" in done.stdout
+    assert "recomputed" in done.stdout
+
+
 def test_dagster_remembers_real_runs(demo, monkeypatch):
     monkeypatch.setenv("DAGSTER_HOME", str(demo[1] / "dagster"))
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
-        assert {run.job_name for run in runs} == {"curate", "train", "compare"}
+        assert {run.job_name for run in runs} == {"curate", "train", "compare", "report"}
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
         event = instance.get_latest_materialization_event(dg.AssetKey("files"))
         assert event.asset_materialization.metadata["dagster/row_count"].value > 100

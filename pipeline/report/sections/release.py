@@ -161,28 +161,33 @@ def render_contests(page: Marker) -> Html:
     head = tag("h2", "Which recipes really differ", id="contests")
     if not keys:
         return join([head, tag("p", "No two recipes were tested on the same images yet.", class_="note")])
-    rows = []
-    for name in keys:
-        protocol, first, second = name.split("/")
-        key = f"contest/{name}"
-        above = page.show(f"{key}/above") if f"{key}/above" in page else "–"
-        shown = (page.cell(f"{key}/difference"), above, page.show(f"{key}/n"), page.show(f"{key}/groups"))
-        rows.append((tag("code", protocol), tag("code", first), tag("code", second), *shown))
-    heads = (
-        "protocol",
-        "first",
-        "second",
-        "macro-F1, difference",
-        "draws won by the first",
-        "images",
-        "groups",
-    )
     words = (
         "10,000 draws of the same groups for both. Intervals are of one pair each: of many "
         "pairs some differ by "
         "chance. Where the interval holds 0, other patients may turn it round."
     )
-    return join([head, table(heads, rows, texts=3), tag("p", prose(words), class_="small")])
+    protocols = list(dict.fromkeys(key.split("/")[0] for key in keys))
+    tables = [
+        details(
+            join(["Under ", tag("code", protocol)]),
+            _tabulate_contests(page, [key for key in keys if key.split("/")[0] == protocol]),
+            open_=protocol == "patient",
+        )
+        for protocol in protocols
+    ]
+    return join([head, *tables, tag("p", prose(words), class_="small")])
+
+
+def _tabulate_contests(page: Marker, keys: list[str]) -> Html:
+    rows = []
+    for name in keys:
+        _protocol, first, second = name.split("/")
+        key = f"contest/{name}"
+        above = page.show(f"{key}/above") if f"{key}/above" in page else ""
+        shown = (page.cell(f"{key}/difference"), above, page.show(f"{key}/n"), page.show(f"{key}/groups"))
+        rows.append((tag("code", first), tag("code", second), *shown))
+    heads = ("first", "second", "macro-F1, difference", "draws won by the first", "images", "groups")
+    return table(heads, rows, texts=2)
 
 
 def render_release_robustness(page: Marker) -> Html:
