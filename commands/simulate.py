@@ -190,7 +190,7 @@ def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week
 
 
 def run_request(graph: Graph, request: "dg.RunRequest") -> str:
-    """Run what the sensor asked for, here and to its end; what the gate said where it stopped the run, else empty.
+    """Run what the sensor asked for, to its end; what the gate said where it stopped the run, else empty.
 
     Raises:
         RunFailedError: it failed for any other reason: that is no week that was stopped.
