@@ -181,7 +181,7 @@ def raw_data_changed(
     elif look.untrusted:
         skip = _refuse(look)
     elif not look.changed:
-        skip = dg.SkipReason(f"{files} raw files, touched perhaps, but the bytes are those curated last")
+        skip = dg.SkipReason(f"{files} raw files: the bytes are those curated last")
     state = {"sign": sign, "digest": look.digest, "launches": launches + (skip is None)}
     if skip is not None:
         context.update_cursor(json.dumps(state))

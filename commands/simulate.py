@@ -190,7 +190,11 @@ def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week
 
 
 def run_request(graph: Graph, request: "dg.RunRequest") -> str:
-    """Run what the sensor asked for, here and to its end; what failed, empty where nothing did."""
+    """Run what the sensor asked for, to its end; what the gate said where it stopped the run, else empty.
+
+    Raises:
+        RunFailedError: it failed for any other reason: that is no week that was stopped.
+    """
     job = graph.defs.resolve_job_def("retrain")
     result = job.execute_in_process(
         instance=graph.instance,
@@ -202,9 +206,11 @@ def run_request(graph: Graph, request: "dg.RunRequest") -> str:
     if result.success:
         return ""
     failed = [event for event in result.all_events if event.is_step_failure or event.is_job_failure]
-    if not failed:
-        raise RunFailedError(f"retrain failed without a word (run {result.run_id[:8]})")
-    return f"{failed[0].step_key or 'retrain'}: {describe_failure(failed[0])}"
+    said = [f"{event.step_key or 'retrain'}: {describe_failure(event)}" for event in failed]
+    stopped = next((line for line in said if "GateError" in line), "")
+    if not stopped:
+        raise RunFailedError(f"retrain failed (run {result.run_id[:8]}):\n" + "\n".join(said))
+    return stopped
 
 
 def tell_outcome(graph: Graph, reign: str, weighed: str, failure: str) -> tuple[str, str]:

@@ -154,10 +154,12 @@ class Registry(Server):
         """Bring the package of a registered version into `folder`; where its files lie then."""
         import mlflow
 
-        source = str(self.client.get_model_version(name, version).source)
+        # By its place: MLflow looks `models:/m-…` up on whatever server is set for the process.
+        place = self.client.get_logged_model(self.find_logged_model(name, version)).artifact_location
+        folder.mkdir(parents=True, exist_ok=True)
         with muted():
             path = mlflow.artifacts.download_artifacts(
-                artifact_uri=source, dst_path=str(folder), tracking_uri=self.uri
+                artifact_uri=place, dst_path=str(folder), tracking_uri=self.uri
             )
         return Path(path) / "artifacts"
 
