@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.atomic import replacing_folder
 from pipeline.errors import ServingError
-from resources.mlflow_client import explained, muted
+from resources.mlflow_client import explained
 from resources.registry import MODEL_ID, RELEASED
 from resources.tracking import Connection
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
-ARTIFACTS = "artifacts"  # the folder of a pyfunc model that holds the package's files
 
 
 @dataclass(frozen=True)
@@ -86,32 +85,19 @@ class ServedModels:
         Raises:
             ServingError: the registered model has no package that this code knows.
         """
-        with muted():
-            from mlflow.artifacts import download_artifacts
-
         from pipeline.serving.package import CARD
 
         folder = self._folder / model.model_id
         with self._connection.alone("fetch"):
             if not folder.is_dir():
                 with replacing_folder(folder) as temporary:
-                    (temporary / "fetched").mkdir()
-                    with muted():
-                        fetched = download_artifacts(
-                            artifact_uri=f"{self._find_location(model)}/{ARTIFACTS}",
-                            dst_path=str(temporary / "fetched"),
-                            tracking_uri=self._connection.uri,
-                        )
-                    for file in sorted(Path(fetched).iterdir()):
+                    place = temporary / "fetched"
+                    fetched = self._connection.fetch_package(model.name, model.version, place)
+                    for file in sorted(fetched.glob("*")):
                         file.replace(temporary / file.name)
-                    shutil.rmtree(temporary / "fetched")
+                    shutil.rmtree(place)
                     _require_card(temporary / CARD, model)
         return folder
-
-    def _find_location(self, model: ServedModel) -> str:
-        """Where the server keeps the files of the logged model; it passes them through itself."""
-        logged = self._connection.client.get_logged_model(model.source.removeprefix("models:/"))
-        return str(logged.artifact_location).rstrip("/")
 
     def _list_versions(self) -> "list[ModelVersion]":
         found: list[ModelVersion] = []
