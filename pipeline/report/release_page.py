@@ -4,11 +4,10 @@ from pipeline.pages.frame import frame_page
 from pipeline.pages.markup import tag
 from pipeline.report.facts import Document
 from pipeline.report.marks import Marker
+from pipeline.report.sections.board import Address, render_board
 from pipeline.report.sections.making import render_footer
 from pipeline.report.sections.release import (
-    Address,
     render_audit_headline,
-    render_board,
     render_candidates,
     render_contests,
     render_openings,
