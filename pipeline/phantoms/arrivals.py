@@ -23,8 +23,8 @@ def spoil_collection(source: Path, sound: Path, target: Path) -> dict[str, int]:
 
     Args:
         source: a phantom `masoudnickparvar` of patients whom nobody else shows.
-        sound: a phantom `sartajbhuvaji` that is there already; the first `LEAKS` training images of each class
-            leak from it, byte for byte.
+        sound: a phantom `sartajbhuvaji` that is there already; the first `LEAKS` training images of each
+            class leak from it, byte for byte.
         target: the folder to write; it must not exist.
 
     Returns:
