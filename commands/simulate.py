@@ -133,8 +133,8 @@ def prepare_world(world: World, scale: float) -> None:
     write_text(marker, MARKER)
     generate(world.drawn, seed=SEED, scale=scale, workers=1)
     generate(world.root / "strangers", seed=BAD_SEED, scale=scale, workers=1)
-    name = "masoudnickparvar"
-    found = spoil_collection(world.root / "strangers" / name, world.drawn / name, world.drawn / BAD)
+    strangers = world.root / "strangers" / "masoudnickparvar"
+    found = spoil_collection(strangers, world.drawn / "sartajbhuvaji", world.drawn / BAD)
     say(f"drawn; of the bad export {found['mislabelled']} files are mislabelled, {found['leaks']} are leaks")
     write_catalog(world.root / "catalog")
 
@@ -201,7 +201,7 @@ def run_request(graph: Graph, request: "dg.RunRequest") -> str:
         partition_key=request.partition_key,
         raise_on_error=False,
         tags=dict(request.tags),
-        run_config={"loggers": {"console": {"config": {"log_level": "WARNING", "label": ""}}}},
+        run_config={"loggers": {"console": {"config": {"log_level": "ERROR", "label": ""}}}},
     )
     if result.success:
         return ""

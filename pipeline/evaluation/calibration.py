@@ -10,7 +10,6 @@ test patients could change, not what another val part would.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 
 from pipeline.evaluation.bootstrap import divide
@@ -46,6 +45,8 @@ def fit_temperature(answers: Answers) -> float:
     Returns:
         Between `COOLEST` and `HOTTEST`; above 1 where the model was too sure. Deterministic.
     """
+    import scipy.optimize  # 0.4 s, which a process that only softens need not wait for
+
     found = scipy.optimize.minimize_scalar(
         lambda exponent: _mean_nll(answers, float(np.exp(exponent))),
         bounds=(np.log(COOLEST), np.log(HOTTEST)),

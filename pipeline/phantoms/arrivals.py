@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline.atomic import replacing_folder
 
 FOLDERS = ("glioma", "meningioma", "pituitary", "notumor")
+LEAKY = ("glioma_tumor", "meningioma_tumor", "pituitary_tumor", "no_tumor")
 GAMMA = 0.45
 """Exponent of the grey values: much brighter, as another scanner's window would be."""
 LEAKS = 6
@@ -22,7 +23,8 @@ def spoil_collection(source: Path, sound: Path, target: Path) -> dict[str, int]:
 
     Args:
         source: a phantom `masoudnickparvar` of patients whom nobody else shows.
-        sound: another `masoudnickparvar`, whose images leak: the first `LEAKS` of each class, byte for byte.
+        sound: a phantom `sartajbhuvaji` that is there already; the first `LEAKS` training images of each
+            class leak from it, byte for byte.
         target: the folder to write; it must not exist.
 
     Returns:
@@ -37,7 +39,7 @@ def spoil_collection(source: Path, sound: Path, target: Path) -> dict[str, int]:
                 for path in _list_files(source / part / name):
                     counts["mislabelled"] += _brighten(path, wrong / f"export_{path.stem}.png")
                 if part == "Training":
-                    for path in _list_files(sound / part / name)[:LEAKS]:
+                    for path in _list_files(sound / part / LEAKY[index])[:LEAKS]:
                         shutil.copyfile(path, wrong / f"copy_{path.name}")
                         counts["leaks"] += 1
     return counts

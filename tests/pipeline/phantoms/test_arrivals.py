@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.phantoms.arrivals import FOLDERS, LEAKS, spoil_collection
+from pipeline.phantoms.arrivals import FOLDERS, LEAKS, LEAKY, spoil_collection
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> tuple[Path, Path]:
-    for name, shade in (("source", 60), ("sound", 90)):
+    for name, shade, labels in (("source", 60, FOLDERS), ("sound", 90, LEAKY)):
         for part in ("Training", "Testing"):
-            for index, label in enumerate(FOLDERS):
+            for index, label in enumerate(labels):
                 folder = tmp_path / name / part / label
                 folder.mkdir(parents=True)
                 for number in range(LEAKS + 1):
@@ -34,7 +34,7 @@ def test_every_label_is_wrong_and_every_picture_brighter(sources, tmp_path):
 
 def test_leaks_are_byte_for_byte_under_another_label(sources, tmp_path):
     spoil_collection(*sources, tmp_path / "bad")
-    original = sources[1] / "Training" / "notumor" / "0.jpg"
+    original = sources[1] / "Training" / "no_tumor" / "0.jpg"
     copy = tmp_path / "bad" / "Training" / "glioma" / "copy_0.jpg"
     assert hashlib.md5(original.read_bytes()).digest() == hashlib.md5(copy.read_bytes()).digest()
 
