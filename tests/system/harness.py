@@ -50,7 +50,7 @@ def tiny_environment(home: Path, catalog: Path) -> dict[str, str]:
 
 
 def run_command(
-    environment: dict[str, str], *arguments: str, timeout: float = 280
+    environment: dict[str, str], *arguments: str, timeout: float = 540
 ) -> subprocess.CompletedProcess:
     """`python -m commands …` as the Makefile runs it."""
     return subprocess.run(
