@@ -173,7 +173,7 @@ def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week
 
     from assets.retraining import raw_data_changed
 
-    weighed, reign = _digest_release(graph), _read_champion(graph)
+    reign = _read_champion(graph)
     resources = {"lake": graph.lake, "raw_store": graph.raw_store}
     repository = graph.defs.get_repository_def()
     with dg.build_sensor_context(
@@ -185,7 +185,7 @@ def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week
         failure = failure or run_request(graph, request)
     outcome, why = "nothing to do", str(tick.skip_message or "")
     if tick.run_requests:
-        outcome, why = tell_outcome(graph, reign, weighed, failure)
+        outcome, why = tell_outcome(graph, reign, failure)
     return describe_week(graph, number, event, outcome, why), tick.cursor or cursor
 
 
@@ -213,15 +213,19 @@ def run_request(graph: Graph, request: "dg.RunRequest") -> str:
     return stopped
 
 
-def tell_outcome(graph: Graph, reign: str, weighed: str, failure: str) -> tuple[str, str]:
+def tell_outcome(graph: Graph, reign: str, failure: str) -> tuple[str, str]:
     """What became of a week with work, and why."""
     if failure:
         return "stopped", failure.replace("\n", " ")
     if _read_champion(graph) != reign:
         return "promoted", str(_find_row(graph, champion=True)["why"])
-    if _digest_release(graph) == weighed:
-        return "same models", "the data is that of an earlier week, and so are the models: nothing to weigh"
-    return "refused", str(_find_row(graph, champion=False).get("why", "no challenger"))
+    refused = _find_row(graph, champion=False)
+    if not refused:
+        return (
+            "same models",
+            "the present data is that which the champion was trained on: nobody challenges it",
+        )
+    return "refused", str(refused["why"])
 
 
 def describe_week(graph: Graph, number: int, event: str, outcome: str, why: str) -> "Week":
@@ -297,11 +301,6 @@ def _read_score(graph: Graph, model_id: str) -> tuple[float, float, float]:
         return (float("nan"),) * 3
     row = rows.iloc[0]
     return float(row["value"]), float(row["low"]), float(row["high"])
-
-
-def _digest_release(graph: Graph) -> str:
-    found = graph.lake.manifest("release")
-    return found.inputs if found else ""
 
 
 def _read_champion(graph: Graph) -> str:
