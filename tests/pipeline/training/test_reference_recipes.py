@@ -91,7 +91,12 @@ def test_every_source_has_its_recipes() -> None:
     assert found == SOURCES
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_parameters_of_every_sources_recipes_are_known(source: str) -> None:
+    assert {strip(name) for name, entry in RECIPES.items() if entry.source == source} <= set(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if strip(name) in PARAMETERS])
 def test_parameters_in_all_and_those_that_train_in_each_stage(name: str) -> None:
     network, recipe = build(name), RECIPES[name]
     counts = []
