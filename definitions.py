@@ -52,8 +52,8 @@ REPORT = dg.define_asset_job(
 POOL = dg.define_asset_job(
     "pool", dg.AssetSelection.assets("pooled"), description="Five folds of each recipe as one test set."
 )
-RELEASE = dg.define_asset_job(
-    "release",
+PROMOTE = dg.define_asset_job(
+    "promote",
     dg.AssetSelection.assets("release"),
     description="Challengers against the champion, by the rule of promotion.",
 )
@@ -72,7 +72,7 @@ defs = dg.Definitions(
         release_report,
     ],
     asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL, RELEASE, RETRAIN],
+    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL, PROMOTE, RETRAIN],
     schedules=[weekly_retraining],
     sensors=[raw_data_changed, alert_on_failure],
     resources=connect_resources(SETTINGS),

@@ -29,7 +29,7 @@ LOOK_SECONDS = 300
 RETRAIN = dg.define_asset_job(
     "retrain",
     dg.AssetSelection.groups("raw", "curation", "variants", "training", "evaluation", "release")
-    - dg.AssetSelection.assets("pooled"),
+    - dg.AssetSelection.assets("pooled", "explanations"),
     description="Raw collections to release, for one recipe under `patient`: curate what changed, train, "
     "predict, score, weigh against the champion.",
 )

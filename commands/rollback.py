@@ -8,7 +8,7 @@ from commands.work import open_graph, say, tracking_server
 from pipeline.errors import FalxError
 from resources.settings import Settings
 
-JOB = "release"
+JOB = "promote"
 
 
 def run_rollback(version: str = "", why: str = "") -> int:
