@@ -69,5 +69,6 @@ def report(graph: Graph, settings: Settings, seconds: float) -> None:
     name_reports(graph)
     ports = f"Dagster on 127.0.0.1:{settings.dagster_port}, MLflow on 127.0.0.1:{settings.mlflow_port}"
     say(f"  make ui            {ports}")
+    say(f"  make app           slices in, answers out, on 127.0.0.1:{settings.app_port}")
     say("  make doctor        what this machine offers, and what the other profiles need")
     say("  FALX_PROFILE=folder FALX_DATASETS=/path make curate     your own collections")
