@@ -1,6 +1,5 @@
 """The asset `explanations`: a process of its own, two tables, figure and sheets in Dagster and in MLflow."""
 
-import json
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from assets.trainings import specify_all
 from pipeline.labels import LABELS
 from pipeline.training.models import build_model
 from pipeline.training.spec import TrainingResult
+from resources.ledgers import read_rows
 from resources.trainer import Trainer
 
 RECIPE, PROTOCOL = "demo_plain", "patient"
@@ -103,14 +103,13 @@ def test_tables_figure_and_sheets_are_stored_shown_and_logged_and_made_once(answ
     assert set(files) == {*sheets, "figures/pointing.png", "explanations/figures.csv"}
     assert all(files[name].startswith(b"\x89PNG") for name in sheets)
 
-    ledger = (Path(store.home) / "ledger" / "openings.jsonl").read_text().splitlines()
-    assert [json.loads(line)["why"] for line in ledger] == ["explanations"]
-    assert json.loads(ledger[0])["model_id"] == spec.model_id
+    ledger = read_rows(lake, "openings")
+    assert ledger[["why", "model_id"]].to_numpy().tolist() == [["explanations", spec.model_id]]
 
     written = lake.path(f"heats/{PLACE}").stat().st_mtime_ns
     assert materialise(lake, store, registry).success
     assert lake.path(f"heats/{PLACE}").stat().st_mtime_ns == written
-    assert len((Path(store.home) / "ledger" / "openings.jsonl").read_text().splitlines()) == 1
+    assert len(read_rows(lake, "openings")) == 1
 
 
 @pytest.mark.slow
