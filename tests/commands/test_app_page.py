@@ -1,5 +1,7 @@
 """The page's states by Streamlit's own tester: models, uploads, refusals, words; no lake behind it."""
 
+import sys
+
 import pytest
 import streamlit as st
 from language_server import serve_language, speak_gemini
@@ -37,6 +39,8 @@ def settings(monkeypatch, tmp_path):
     for name in ("GEMINI_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FALX_HOME", str(tmp_path))
+    # The tester makes the page `__main__`; processes that later tests spawn would run it once more.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     st.cache_data.clear()
     st.cache_resource.clear()
     return monkeypatch
