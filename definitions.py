@@ -1,5 +1,7 @@
 """The roof: assets, checks, resources, jobs, schedules, sensors. Importing it imports no heavy library."""
 
+from functools import cache
+
 import dagster as dg
 
 from assets.curation import curation_assets
@@ -18,11 +20,7 @@ from assets.variants import variants
 from pipeline.catalog import load_catalog
 from resources.connect import connect_resources
 from resources.console import console
-from resources.settings import load_settings
-
-SETTINGS = load_settings()
-CATALOG = load_catalog(SETTINGS.catalog)
-GRID = training_grid(CATALOG)
+from resources.settings import Settings, load_settings
 
 CURATE = dg.define_asset_job(
     "curate",
@@ -54,28 +52,37 @@ POOL = dg.define_asset_job(
 )
 PROMOTE = dg.define_asset_job(
     "promote",
-    dg.AssetSelection.assets("release"),
+    dg.AssetSelection.assets("release", "release_report"),
     description="Challengers against the champion, by the rule of promotion.",
 )
 
-defs = dg.Definitions(
-    assets=[
-        *raw_assets(CATALOG),
-        *curation_assets(CATALOG),
-        *with_catalog([variants], *CATALOG.degradations.values()),
-        model_asset(CATALOG, GRID),
-        *evaluation_assets(GRID),
-        pooled,
-        robustness,
-        *with_catalog([release], CATALOG.promotion),
-        model_report_asset(GRID),
-        release_report,
-    ],
-    asset_checks=[*gate_checks(CATALOG), accounts],
-    jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL, PROMOTE, RETRAIN],
-    schedules=[weekly_retraining],
-    sensors=[raw_data_changed, alert_on_failure],
-    resources=connect_resources(SETTINGS),
-    executor=dg.in_process_executor,
-    loggers={"console": console},
-)
+
+@cache
+def define(settings: Settings) -> dg.Definitions:
+    """The roof over one home: its catalog and its resources are those of the settings."""
+    catalog = load_catalog(settings.catalog)
+    grid = training_grid(catalog)
+    return dg.Definitions(
+        assets=[
+            *raw_assets(catalog),
+            *curation_assets(catalog),
+            *with_catalog([variants], *catalog.degradations.values()),
+            model_asset(catalog, grid),
+            *evaluation_assets(grid),
+            pooled,
+            robustness,
+            *with_catalog([release], catalog.promotion),
+            model_report_asset(grid),
+            release_report,
+        ],
+        asset_checks=[*gate_checks(catalog), accounts],
+        jobs=[CURATE, TRAIN, EXPLAIN, COMPARE, REPORT, POOL, PROMOTE, RETRAIN],
+        schedules=[weekly_retraining],
+        sensors=[raw_data_changed, alert_on_failure],
+        resources=connect_resources(settings),
+        executor=dg.in_process_executor,
+        loggers={"console": console},
+    )
+
+
+defs = define(load_settings())

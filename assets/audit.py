@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.audit.evidence import Evidence
 
 GROUP = "curation"
-CODE = code_version("audit", "audit/sections")
+CODE = code_version("audit", "pages")
 TABLES = (
     "files", "quarantine", "images", "pictures", "pairs", "review", "patients", "groups", "conflicts",
     "foreign", "looks", "thumbnails",

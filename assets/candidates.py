@@ -43,7 +43,7 @@ class Challenger:
 
 
 def list_trained(lake: Lake, raw_store: RawStore, trainer: Trainer) -> list[TrainingSpec]:
-    """The finished trainings under `patient` of the present recipes and data, seed by seed."""
+    """The finished and packaged trainings under `patient` of the present recipes and data, seed by seed."""
     begun = Path(raw_store.home) / "models"  # to name a model costs a pass over its rows: not for nothing
     specs = [
         spec
@@ -51,13 +51,14 @@ def list_trained(lake: Lake, raw_store: RawStore, trainer: Trainer) -> list[Trai
         if (begun / recipe.name / PROTOCOL).is_dir()
         for spec in specify_all(recipe, PROTOCOL, lake, raw_store, trainer)
     ]
-    return [spec for spec in specs if is_trained(spec)]
+    return [
+        spec for spec in specs if is_trained(spec) and (Path(spec.work) / "package" / "card.json").is_file()
+    ]
 
 
-def list_challengers(lake: Lake, raw_store: RawStore, trainer: Trainer, champion: str) -> list[Challenger]:
-    """All that are trained but the champion itself."""
-    found = list_trained(lake, raw_store, trainer)
-    return [Challenger(spec, _read_gate(Path(spec.work))) for spec in found if spec.model_id != champion]
+def list_challengers(lake: Lake, raw_store: RawStore, trainer: Trainer) -> list[Challenger]:
+    """All that are trained and packaged, the champion among them where it is of the present data."""
+    return [Challenger(spec, _read_gate(Path(spec.work))) for spec in list_trained(lake, raw_store, trainer)]
 
 
 def _read_gate(work: Path) -> str:
@@ -77,16 +78,22 @@ def read_reign(lake: Lake) -> "Reign":
     return find_reign(read_rows(lake, "releases"))
 
 
-def digest_release(lake: Lake, raw_store: RawStore, trainer: Trainer) -> str:
+def digest_release(
+    lake: Lake, raw_store: RawStore, trainer: Trainer, trained: Sequence[TrainingSpec] | None = None
+) -> str:
     """Digest of what a weighing rests on: data, models, rule, champion, and whom people have barred.
 
     The stored table carries the digest under the champion that it has chosen: as long as the same champion
     reigns over the same challengers there is nothing to weigh.
+
+    Args:
+        trained: the models that were weighed; None = those that are trained now.
     """
     reign, catalog = read_reign(lake), raw_store.catalog
     rule = catalog.promotion.model_dump(mode="json", exclude={"retrain"})
     kinds = [catalog.degradations[name] for name in catalog.promotion.exam.degradations]
-    models = sorted(spec.model_id for spec in list_trained(lake, raw_store, trainer))
+    trained = list_trained(lake, raw_store, trainer) if trained is None else trained
+    models = sorted(spec.model_id for spec in trained)
     stated = {"rule": rule, "kinds": digest_entries(kinds), "models": models}
     return lake.digest_inputs(
         [SPLIT, *GATE_INPUTS], {**stated, "champion": reign.model_id, "held": sorted(reign.held)}
@@ -112,7 +119,7 @@ def prepare_exam(lake: Lake, champion: str) -> "Exam":
 
     Raises:
         ReleaseError: what the champion was trained on is lost.
-        GateError: no val image is left.
+            Or no val image is left.
     """
     from pipeline.release.exam import set_exam
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 GROUP = "evaluation"
 CODE = {
-    "metrics": code_version("evaluation"),
-    "leaderboard": code_version("evaluation", "curation/gate.py"),
+    "metrics": code_version("evaluation", "schemas/evaluation.py"),
+    "leaderboard": code_version("evaluation", "schemas/evaluation.py", "curation/gate.py"),
 }
 DRAWS = 2000
 PAIRED_DRAWS = 10_000

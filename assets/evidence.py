@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "evaluation"
-CODE = code_version("evaluation")
+CODE = code_version("evaluation", "schemas/evaluation.py")
 DRAWS = 2000
 DEPS = ["predictions", "validations", "groups", "thumbnails"]
 HEADLINES = (

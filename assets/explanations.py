@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GROUP = "evaluation"
 CODE = code_version(
-    *("explanations", "evaluation/bootstrap.py", "evaluation/canvas.py"),
+    *("schemas/evaluation.py", "explanations", "evaluation/bootstrap.py", "evaluation/canvas.py"),
     *("training/inference.py", "training/models.py", "training/inputs.py", "imaging/decode.py"),
 )
 DRAWS = 2000

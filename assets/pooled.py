@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "evaluation"
-CODE = code_version("evaluation", "protocols.py")
+CODE = code_version("evaluation", "schemas/evaluation.py", "protocols.py")
 PROTOCOLS = tuple(f"{FOLD}{number}" for number in range(1, FOLDS + 1))
 
 

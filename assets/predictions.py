@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from pipeline.training.spec import TrainingSpec
 
 GROUP = "evaluation"
-CODE = code_version("training/prediction.py", "training/inference.py", "training/models.py", "imaging")
+CODE = code_version(
+    *(
+        "schemas/evaluation.py",
+        "training/prediction.py",
+        "training/inference.py",
+        "training/models.py",
+        "imaging",
+    )
+)
 TABLES = {
     "validations": "Probabilities for every clean val image: what a temperature and a conformal threshold "
     "are fitted on. No score is counted on it.",

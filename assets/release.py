@@ -22,6 +22,7 @@ from assets.candidates import (
 from assets.gate import GATE_INPUTS
 from assets.materials import code_version, preview, result_of, table_asset
 from assets.splits import split_key
+from pipeline.errors import ReleaseError
 from resources.commit import describe_commit
 from resources.lake import Lake
 from resources.ledgers import append_row, read_rows
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
 
 GROUP = "release"
 CODE = code_version(
-    *("release", "evaluation/bootstrap.py", "evaluation/metrics.py", "evaluation/findings.py"),
+    *(
+        "schemas/release.py",
+        "release",
+        "evaluation/bootstrap.py",
+        "evaluation/metrics.py",
+        "evaluation/findings.py",
+    ),
     *("evaluation/calibration.py", "curation/copies.py", "training/inference.py", "training/models.py"),
     *("imaging", "serving"),
 )
@@ -98,10 +105,11 @@ def weigh(
     from pipeline.tables import find_table
 
     reign, gate = read_reign(lake), read_gate_now(lake)
-    challengers = list_challengers(lake, raw_store, trainer, reign.model_id)
+    trained = list_challengers(lake, raw_store, trainer)
+    challengers = [one for one in trained if one.spec.model_id != reign.model_id]
     answers, weighed = pd.DataFrame(columns=find_table("exams").names), {}
     if challengers:
-        answers, breaches = hold_exam(context, lake, raw_store, trainer, mlflow, challengers)
+        answers, breaches = hold_exam(context, lake, raw_store, trainer, mlflow, challengers, reign)
         weighed = weigh_all(challengers, answers, breaches, reign, gate["verdict"], raw_store)
     candidates = [Candidate(c.spec.model_id, c.spec.recipe.name, c.spec.seed, c.gate) for c in challengers]
     if reign.model_id:
@@ -111,7 +119,8 @@ def weigh(
     if winner is not None:
         promote(winner, weighed[decision.champion], gate, reign, lake, mlflow)
     tag_losers(challengers, decision, mlflow)
-    digest = digest_release(lake, raw_store, trainer)
+    # Under the champion of now, and of those that were weighed: one that ended meanwhile is still to come.
+    digest = digest_release(lake, raw_store, trainer, [one.spec for one in trained])
     for name, frame in zip(TABLES, (answers, decision.clauses, decision.release), strict=True):
         lake.write(name, frame, inputs=digest, code=CODE)
 
@@ -123,18 +132,31 @@ def hold_exam(
     trainer: Trainer,
     mlflow: Connection,
     challengers: Sequence[Challenger],
+    reign: "Reign",
 ) -> Any:
-    """Fetch the champion's package as people get it, and let all sit the exam."""
-    reign = read_reign(lake)
+    """Fetch the champion's package as people get it, and let all sit the exam.
+
+    Raises:
+        ReleaseError: the champion cannot be opened here, so nobody can be compared with it.
+    """
     exam = prepare_exam(lake, reign.model_id)
     context.log.info(
         f"exam: {len(exam.rows)} val images, {exam.seen} left out as the champion has seen their group"
     )
-    with tempfile.TemporaryDirectory(prefix="falx-") as folder:
+    work = Path(raw_store.home) / "release"
+    work.mkdir(parents=True, exist_ok=True)
+    # In the home, which a pod sees, too.
+    with tempfile.TemporaryDirectory(prefix="champion-", dir=work) as folder:
         champion = None
         if reign.model_id:
             champion = (reign, mlflow.fetch_package(RELEASED, reign.version, Path(folder)))
-        return examine(context, exam, challengers, champion, raw_store, trainer)
+        answers, breaches = examine(context, exam, challengers, champion, raw_store, trainer)
+    if breach := breaches.get(reign.model_id, ""):
+        raise ReleaseError(
+            f"the champion {reign.model_id[:12]} ({reign.recipe}) cannot be opened here, so nobody can be "
+            f"compared with it and it stays: {breach}. Mend that, or take it back with `make rollback`"
+        )
+    return answers, breaches
 
 
 def weigh_all(
@@ -145,7 +167,7 @@ def weigh_all(
     gate: str,
     raw_store: RawStore,
 ) -> "dict[str, list[Clause]]":
-    """model_id -> clauses; against a champion that cannot be opened here, the absolute clauses remain."""
+    """model_id -> clauses; without a champion the absolute ones alone."""
     from pipeline.release.weighing import Facts, weigh_challenger
 
     parts = {str(model_id): rows for model_id, rows in answers.groupby("model_id")}
@@ -154,7 +176,8 @@ def weigh_all(
     for one in challengers:
         model_id = one.spec.model_id
         facts = Facts(gate, one.gate, breaches[model_id], reign.held.get(model_id, ""))
-        weighed[model_id] = weigh_challenger(parts.get(model_id, answers), champion, facts, rule)
+        own = answers[answers["model_id"] == model_id]
+        weighed[model_id] = weigh_challenger(own, champion, facts, rule)
     return weighed
 
 
@@ -179,7 +202,14 @@ def promote(
     tags = {f"check/{check}": text for check, text in gate.items()}
     for clause in clauses:
         tags[f"clause/{clause.clause}/{clause.against}"] = f"passed: {clause.words}"
-    version = mlflow.promote(name, mlflow.find_version(name, spec.model_id), tags=told | tags)
+    registered = mlflow.find_version(name, spec.model_id)
+    if not registered:
+        raise ReleaseError(
+            f"model {spec.model_id[:12]} of {spec.recipe.name} keeps every clause but has no version of "
+            f"{name} in MLflow; register it and run again: make train RECIPE={spec.recipe.name} "
+            "PROTOCOL=patient"
+        )
+    version = mlflow.promote(name, registered, tags=told | tags)
     lake.write(known_table(spec.model_id), remember(lake.read(SPLIT)), inputs="", code="")
     row = {"number": reign.number + 1, "action": PROMOTION, "model_id": spec.model_id, "version": version}
     row |= {"recipe": spec.recipe.name, "seed": spec.seed, "replaced": reign.model_id, "held": [], **told}

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from assets.audit import COUNTED
 from assets.evaluation import DRAWS, PAIRED_DRAWS, find_predictions
 from assets.gate import inspect
-from assets.materials import code_version
+from assets.materials import code_version, digest_entries
 from assets.robustness import find_answered, measure_all
-from assets.trainings import read_result, select_rows, work_folder
+from assets.trainings import judge, read_result, select_rows, work_folder
 from pipeline.errors import ReportError
 from pipeline.labels import PROTOCOLS
 from pipeline.protocols import list_protocols, protocol_path, split_table
 from pipeline.recipe import Recipe
 from resources.lake import Lake
+from resources.ledgers import read_rows
 from resources.raw import RawStore
 
 if TYPE_CHECKING:
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
     from pipeline.audit.facts import CollectionFact
     from pipeline.report.sources import ModelSources, ReleaseSources
 
-CODE = code_version("report", "pages", "evaluation")
+CODE = code_version(
+    *("report", "pages", "evaluation", "schemas/evaluation.py", "schemas/release.py"),
+    *("audit/gathering.py", "audit/counts.py", "audit/facts.py", "curation/gate.py", "serving/card.py"),
+)
 ANSWERS = ("predictions", "validations")
 COUNTS = ("metrics", "evidence")
 KNOWN = ("groups", "patients", "files", "thumbnails")
 REFERENCE = "cnn3"
+
+
+def name_code(raw_store: RawStore) -> str:
+    """Version of the code and of the catalog's words that a page is made by."""
+    return f"{CODE}-{digest_entries(raw_store.catalog.collections.values())[:8]}"
 
 
 def gather_model_sources(
@@ -61,7 +70,7 @@ def gather_model_sources(
     return ModelSources(
         recipe=known,
         protocol=protocol,
-        gate=tell_verdict(lake, protocol) if anew else card.gate,
+        gate=judge(known, tell_verdict(lake, protocol)) if anew else card.gate,
         answers=clean,
         metrics=metrics[metrics["variant"] == "clean"],
         evidence=evidence,
@@ -163,21 +172,23 @@ def gather_release_sources(lake: Lake, raw_store: RawStore, *, anew: bool = Fals
     """Everything behind the release report.
 
     Args:
-        anew: count leaderboard, comparisons, robustness and audit again, and not take those stored.
+        anew: count leaderboard, comparisons, robustness, audit and the candidates' macro-F1 again, and not
+            take those stored.
     """
     from pipeline.report.sources import ReleaseSources
 
     names = ("leaderboard", "comparisons", "robustness", "audit")
     board, contests, robust, audit = recount(lake, raw_store) if anew else map(lake.read, names)
-    release = lake.read("release")
+    release, exams = lake.read("release"), score_exams(lake)
     return ReleaseSources(
-        release=release,
+        release=rescore(release, exams) if anew else release,
         board=board,
         comparisons=contests,
         robustness=robust,
         audit=audit,
-        validations=score_candidates(lake, release),
-        openings=lake.read("openings") if has_table(lake, "openings") else None,
+        exams=exams,
+        openings=read_rows(lake, "openings"),
+        tested=find_tested(lake, release),
     )
 
 
@@ -202,21 +213,31 @@ def recount(
     )
 
 
-def score_candidates(lake: Lake, release: "pd.DataFrame") -> "pd.DataFrame":
-    """Metrics of each candidate on its val part; a candidate without stored val answers has none."""
+def score_exams(lake: Lake) -> "pd.DataFrame":
+    """Metrics of each candidate on the exam's settled clean images: what the table `release` rests on."""
     import pandas as pd
 
     from pipeline.evaluation.metrics import score_predictions
+    from pipeline.release.exam import SETTLED
     from pipeline.schemas import TABLES
 
-    parts = []
-    for recipe, model_id in zip(release["recipe"], release["model_id"], strict=True):
-        table = f"validations/patient/{recipe}"
-        if lake.manifest(table) is not None:
-            rows = lake.read(table)
-            rows = rows[rows["model_id"] == model_id]
-            parts += [score_predictions(rows, draws=DRAWS)] if len(rows) else []
+    rows = lake.read("exams")
+    rows = rows[(rows["variant"] == "clean") & (rows["part"] == SETTLED)]
+    parts = [score_predictions(theirs, draws=DRAWS) for _, theirs in rows.groupby("model_id")]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TABLES["metrics"].names)
+
+
+def rescore(release: "pd.DataFrame", exams: "pd.DataFrame") -> "pd.DataFrame":
+    """The table `release` with each challenger's macro-F1 as it is counted now; the champion has none."""
+    whole = exams[(exams["metric"] == "macro_f1") & (exams["class"] == "all")]
+    now = release["model_id"].map(whole.set_index("model_id")["value"])
+    return release.assign(val_macro_f1=now.where(release["val_macro_f1"].notna()))
+
+
+def find_tested(lake: Lake, release: "pd.DataFrame") -> frozenset[str]:
+    """Candidates whose answers to the test part of `patient` lie in the lake."""
+    recipes = {name for name in release["recipe"] if has_table(lake, f"predictions/patient/{name}")}
+    return frozenset(model for name in recipes for model in list_models(lake, name, "patient"))
 
 
 def list_models(lake: Lake, recipe: str, protocol: str) -> list[str]:
@@ -249,9 +270,8 @@ def name_model_tables(lake: Lake, recipe: str, protocol: str) -> list[str]:
 
 def name_release_tables(lake: Lake, raw_store: RawStore) -> list[str]:
     """The tables that the release's report rests on."""
-    answers = find_predictions(lake, raw_store)
-    named = [*answers, *(name.replace("predictions/", "validations/", 1) for name in answers)]
-    named += ["release", "leaderboard", "comparisons", "robustness", "audit", "openings"]
+    named = [*find_predictions(lake, raw_store), "release", "exams", "openings"]
+    named += ["leaderboard", "comparisons", "robustness", "audit"]
     return sorted({name for name in named if has_table(lake, name)})
 
 

@@ -14,6 +14,7 @@ from assets.report_sources import (
     gather_model_sources,
     gather_release_sources,
     list_models,
+    name_code,
     name_model_tables,
     name_release_tables,
 )
@@ -61,7 +62,7 @@ def model_report_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinitio
         place = name_place(recipe, protocol)
         sources = gather_model_sources(lake, raw_store, recipe, protocol)
         tables = digest_tables(lake, name_model_tables(lake, recipe, protocol))
-        document = gather_model(sources, code=CODE, tables=tables)
+        document = gather_model(sources, code=name_code(raw_store), tables=tables)
         files = write_report(raw_store, place, document, *render_files(lake, place, document))
         with tracking.connected() as mlflow:
             urls = [
@@ -75,7 +76,7 @@ def model_report_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinitio
 
 @dg.asset(
     group_name=GROUP,
-    deps=["release", "leaderboard", "comparisons", "robustness", "audit", "predictions", "validations"],
+    deps=["release", "leaderboard", "comparisons", "robustness", "audit", "predictions"],
     owners=[OWNER],
     kinds={"html", "mlflow"},
     tags={"falx/stage": "report"},
@@ -92,7 +93,7 @@ def release_report(
 
     sources = gather_release_sources(lake, raw_store)
     tables = digest_tables(lake, name_release_tables(lake, raw_store))
-    document = gather_release(sources, code=CODE, tables=tables)
+    document = gather_release(sources, code=name_code(raw_store), tables=tables)
     files = write_report(raw_store, RELEASE, document, *render_files(lake, RELEASE, document))
     urls = []
     chosen = sources.release[sources.release["champion"].astype(bool)]
@@ -196,7 +197,7 @@ def is_reported(lake: Lake, raw_store: RawStore, recipe: str = "", protocol: str
     try:
         document = read_document(paths[".json"].read_text(encoding="utf-8"), str(paths[".json"]))
         names = name_model_tables(lake, recipe, protocol) if recipe else name_release_tables(lake, raw_store)
-        return document.tables == digest_tables(lake, names) and document.code == CODE
+        return document.tables == digest_tables(lake, names) and document.code == name_code(raw_store)
     except FalxError:
         return False
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "evaluation"
-CODE = code_version("evaluation")
+CODE = code_version("evaluation", "schemas/evaluation.py")
 
 
 @table_asset("robustness", GROUP, CODE, ["predictions", "validations"])

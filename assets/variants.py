@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "variants"
-CODE = code_version("imaging", "training/selection.py", "curation/copies.py")
+CODE = code_version("schemas/evaluation.py", "imaging", "training/selection.py", "curation/copies.py")
 SIZE = 224
 
 

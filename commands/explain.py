@@ -26,6 +26,7 @@ def run_explanation(recipe: str, protocol: str) -> int:
         with tracking_server(graph, settings):
             for job in ("train", "explain"):
                 say(graph.refresh(job, grid_key(recipe, protocol)).describe())
+            say(graph.refresh("compare").describe())  # the test part was opened, and the report says so
         place = f"{protocol_path(protocol)}/{recipe}"
         frame, heats = (graph.lake.read(f"{name}/{place}") for name in ("explanations", "heats"))
         for model_id, rows in frame.groupby("model_id"):

@@ -1,8 +1,9 @@
 """Running the graph from the command line: what is missing or stale, as runs of the persistent instance."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import dagster as dg
 
@@ -18,6 +19,7 @@ from pipeline.protocols import protocol_path
 from resources.instance import PROCESS, free_dead_slots, name_process
 from resources.lake import Lake
 from resources.raw import RawStore
+from resources.tracking import Tracking
 from resources.trainer import Trainer
 
 INTERRUPTED = "DagsterExecutionInterruptedError"
@@ -48,15 +50,36 @@ class RunFailedError(FalxError):
 
 @dataclass
 class Graph:
-    """The definitions beside an instance that remembers what was materialised."""
+    """The definitions beside an instance that remembers what was materialised.
+
+    `resources` are those of the definitions, by name.
+    """
 
     defs: dg.Definitions
     instance: dg.DagsterInstance
-    lake: Lake
-    raw_store: RawStore
-    trainer: Trainer
+    resources: Mapping[str, object]
     command: str
     outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def lake(self) -> Lake:
+        """The tables of the home."""
+        return cast(Lake, self.resources["lake"])
+
+    @property
+    def raw_store(self) -> RawStore:
+        """The raw folders and the catalog."""
+        return cast(RawStore, self.resources["raw_store"])
+
+    @property
+    def trainer(self) -> Trainer:
+        """What starts trainings."""
+        return cast(Trainer, self.resources["trainer"])
+
+    @property
+    def tracking(self) -> Tracking:
+        """MLflow."""
+        return cast(Tracking, self.resources["tracking"])
 
     def recover(self) -> list[str]:
         """Mark runs whose process was killed as failed and free their slots; returns their run ids."""

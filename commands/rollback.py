@@ -6,7 +6,6 @@ from typing import Any
 from commands.graph import Graph
 from commands.work import open_graph, say, tracking_server
 from pipeline.errors import FalxError
-from resources.settings import Settings
 
 JOB = "promote"
 
@@ -30,30 +29,26 @@ def run_rollback(version: str = "", why: str = "") -> int:
     with open_graph("make rollback") as (graph, settings):
         target = choose_target(read_rows(graph.lake, "releases"), version)
         with tracking_server(graph, settings):
-            roll_back(graph, settings, dict(target), why or "no reason given")
+            roll_back(graph, dict(target), why or "no reason given")
             named = f"{target['recipe']}, model {target['model_id'][:12]}"
             say(f"champion: version {target['version']} of `falx`, {named}")
             refresh_release(graph)
     return 0
 
 
-def roll_back(graph: Graph, settings: Settings, target: dict[Any, Any], why: str) -> None:
+def roll_back(graph: Graph, target: dict[Any, Any], why: str) -> None:
     """The alias first, then the ledger, which is what counts: a kill in between changes nothing for good."""
     from assets.candidates import list_trained, read_reign
     from assets.release import now
     from pipeline.release.reign import ROLLBACK
-    from resources.connect import connect_resources
     from resources.ledgers import append_row
     from resources.registry import CHAMPION, RELEASED
-    from resources.tracking import Tracking
 
-    tracking = connect_resources(settings)["tracking"]
-    assert isinstance(tracking, Tracking)
     reign, who = read_reign(graph.lake), _name_user()
-    with tracking.connected() as mlflow:
+    held = sorted(spec.model_id for spec in list_trained(graph.lake, graph.raw_store, graph.trainer))
+    with graph.tracking.connected() as mlflow:
         mlflow.set_alias(RELEASED, CHAMPION, target["version"])
         mlflow.tag(RELEASED, reign.version, {"rolled_back": f"by {who}: {why}"})
-    held = sorted(spec.model_id for spec in list_trained(graph.lake, graph.raw_store, graph.trainer))
     same = ("model_id", "recipe", "seed", "version", "data_digest", "split_digest", "code_commit")
     row = {name: target[name] for name in same}
     row |= {"number": reign.number + 1, "action": ROLLBACK, "replaced": reign.model_id, "held": held}

@@ -124,7 +124,9 @@ def prepare_world(world: World, scale: float) -> None:
     from pipeline.phantoms.generation import generate
 
     marker = world.root / "simulation"
-    if world.root.exists() and any(world.root.iterdir()) and not marker.is_file():
+    ours = marker.is_file() and marker.read_text(encoding="utf-8") == MARKER
+    empty = not world.root.exists() or (world.root.is_dir() and not any(world.root.iterdir()))
+    if not (ours or empty):
         raise SettingsError(
             f"{world.root} holds something that `make simulate` did not make; name another folder"
         )
@@ -159,12 +161,13 @@ def write_catalog(folder: Path) -> None:
 
 
 def point_settings(world: World) -> None:
-    """Settings of this process: the folder profile on the simulated world, whatever was set before."""
+    """Settings of this process: the folder profile on the simulated world, whatever was set elsewhere."""
     for name in [name for name in os.environ if name.startswith("FALX_")]:
         del os.environ[name]
     places = {"HOME": world.root / "home", "DATASETS": world.datasets, "CATALOG": world.root / "catalog"}
     os.environ |= {f"FALX_{name}": str(path) for name, path in places.items()}
     os.environ |= {"FALX_PROFILE": "folder", "FALX_THREADS": "1", "FALX_DEVICE": "cpu", "FALX_SEED": "0"}
+    os.environ["FALX_ENV_FILE"] = os.devnull
 
 
 def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week, str]":

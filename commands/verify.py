@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from pydantic import PrivateAttr
 
 from assets.report_sources import (
-    CODE,
     find_cells,
     gather_model_sources,
     gather_release_sources,
+    name_code,
 )
-from assets.reports import RELEASE, digest_tables, find_reports, locate, name_place, render_files
+from assets.reports import RELEASE, find_reports, locate, name_place, render_files
 from commands.work import say
+from pipeline.digests import digest_file
 from pipeline.errors import FalxError, ReportError, TableError
 from pipeline.protocols import list_protocols
 from resources.lake import Lake
@@ -106,8 +107,8 @@ def verify_one(lake: Lake, store: RawStore, place: str) -> int:
     if not found:
         how = (
             "page and card byte by byte"
-            if document.code == CODE
-            else "page by its numbers: other code made it"
+            if document.code == name_code(store)
+            else "page by its numbers, card not read: other code made them"
         )
         say(f"ok    {place}: {counted}, {how}")
         return 0
@@ -142,11 +143,15 @@ def compare(lake: Lake, store: RawStore, stored: "Stored") -> "Iterator[Differen
     """Everything in which a report differs from what its tables give now."""
     from pipeline.report.verification import compare_report
 
-    present = [name for name in stored.document.tables if lake.manifest(name) is not None]
-    tables = digest_tables(lake, present)
-    recomputed = recompute(lake, store, stored)
-    page, card = render_files(lake, stored.name, stored.document)
-    yield from compare_report(stored, recomputed, page=page, card=card, tables=tables)
+    paths = {name: lake.path(name) for name in stored.document.tables}
+    # Of the bytes and not of the manifests: some of these tables are counted again and never read.
+    tables = {name: digest_file(path) for name, path in paths.items() if path.is_file()}
+    yield from compare_report(
+        stored,
+        recompute(lake, store, stored),
+        render=lambda: render_files(lake, stored.name, stored.document),
+        tables=tables,
+    )
 
 
 def recompute(lake: Lake, store: RawStore, stored: "Stored") -> "Document":
@@ -161,12 +166,12 @@ def recompute(lake: Lake, store: RawStore, stored: "Stored") -> "Document":
     tables = stored.document.tables
     if stored.name == RELEASE:
         sources = gather_release_sources(lake, store, anew=True)
-        return gather_release(sources, code=CODE, tables=tables)
+        return gather_release(sources, code=name_code(store), tables=tables)
     for protocol in list_protocols(store.catalog.collections):
         recipe = stored.name.rsplit("/", 1)[-1]
         if name_place(recipe, protocol) == stored.name:
             found = gather_model_sources(lake, store, recipe, protocol, anew=True)
-            return gather_model(found, code=CODE, tables=tables)
+            return gather_model(found, code=name_code(store), tables=tables)
     raise ReportError(
         f"{stored.name} is the report of no protocol of the catalog; known: "
         f"{', '.join(list_protocols(store.catalog.collections))}. Remove its files, or put "

@@ -44,9 +44,7 @@ def connect_graph(settings: Settings, instance: dg.DagsterInstance, command: str
     import definitions
     from resources.connect import connect_resources
 
-    resources = connect_resources(settings)
-    lake, raw_store, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
-    return Graph(definitions.defs, instance, lake, raw_store, trainer, command)  # type: ignore[arg-type]
+    return Graph(definitions.define(settings), instance, connect_resources(settings), command)
 
 
 def run_curation() -> int:
@@ -115,15 +113,11 @@ def tracking_server(graph: Graph, settings: Settings) -> Iterator[str]:
 
     MLflow runs whose Dagster run is over, but which were left RUNNING by a kill, are marked KILLED first.
     """
-    from resources.connect import connect_resources
     from resources.mlflow_server import running_server
-    from resources.tracking import Tracking
 
-    tracking = connect_resources(settings)["tracking"]
-    assert isinstance(tracking, Tracking)
     with ExitStack() as stack:
         uri = settings.mlflow_uri or stack.enter_context(running_server(settings.home))
-        with tracking.connected() as mlflow:
+        with graph.tracking.connected() as mlflow:
             for run_id in mlflow.sweep(graph.may_run):
                 say(f"MLflow run {run_id[:8]} was killed earlier: marked as KILLED")
         yield uri

@@ -19,7 +19,7 @@ def find_table(name: str) -> Table:
     """
     head = name.split("/", 1)[0]
     if head not in TABLES:
-        raise TableError(f"there is no table {name!r}; declared in pipeline/schemas.py: {', '.join(TABLES)}")
+        raise TableError(f"there is no table {name!r}; declared in pipeline/schemas: {', '.join(TABLES)}")
     return TABLES[head]
 
 

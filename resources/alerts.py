@@ -1,7 +1,9 @@
 """Alerts: one line a failure in a file of the home, and, where an address is set, posted there as well."""
 
+import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,5 +50,6 @@ class Alerts(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             with urllib.request.urlopen(request, timeout=SECONDS):
                 return ""
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            return f"{self.url}: {error}"
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+            # The host alone: the rest of such an address is often the key to it.
+            return f"{urllib.parse.urlsplit(self.url).hostname}: {error}"

@@ -21,6 +21,11 @@ def read_rows(lake: Lake, name: str) -> "pd.DataFrame":
     Raises:
         TableError: it is damaged, or of another schema version.
     """
+    with lake.locked(name):
+        return _read(lake, name)
+
+
+def _read(lake: Lake, name: str) -> "pd.DataFrame":
     import pandas as pd
 
     path, whole = lake.path(name), lake.manifest_path(name).is_file()
@@ -44,7 +49,7 @@ def append_row(lake: Lake, name: str, row: Mapping[str, Any]) -> None:
     import pandas as pd
 
     with lake.locked(name):
-        before = read_rows(lake, name)
+        before = _read(lake, name)
         added = pd.DataFrame([dict(row)], columns=find_table(name).names)
         frame = pd.concat([before, added], ignore_index=True) if len(before) else added
         lake.write(name, frame, inputs="", code="")

@@ -22,7 +22,7 @@ class ServedModel:
     """One registered model.
 
     Attributes:
-        name, version: as in the registry; the latest version of its recipe, protocol and seed.
+        name, version: as in the registry; the latest of its recipe, protocol and seed, or the champion.
         source: address of the logged model behind it.
         champion: whether `falx@champion` is this very model.
     """
@@ -58,7 +58,7 @@ class ServedModels:
     def list_models(self) -> list[ServedModel]:
         """Registered models that can be served, the champion first, then by name; without any, empty."""
         champion = self._find_champion()
-        found: dict[tuple[str, int], ServedModel] = {}
+        found: dict[tuple[str, int, bool], ServedModel] = {}
         for version in self._list_versions():
             tags = version.tags
             if version.name == RELEASED or MODEL_ID not in tags or str(version.status) != "READY":
@@ -73,7 +73,8 @@ class ServedModels:
                 int(tags.get("seed", 0)),
                 tags[MODEL_ID] == champion,
             )
-            key = made.name, made.seed
+            # The champion stays in the list when its recipe has been trained anew.
+            key = made.name, made.seed, made.champion
             if key not in found or int(made.version) > int(found[key].version):
                 found[key] = made
         return sorted(found.values(), key=lambda one: (not one.champion, one.name, one.seed))

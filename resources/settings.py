@@ -26,7 +26,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="FALX_",
-        env_file=ROOT / ".env",
         env_ignore_empty=True,  # `FALX_DATASETS=` in .env means unset, not the working directory
         validate_default=False,
         extra="ignore",
@@ -181,13 +180,13 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Settings of this process.
+    """Settings of this process: the environment, then the file that `FALX_ENV_FILE` names, or `.env` here.
 
     Raises:
         SettingsError: with every mistake: variable, what is wrong, what is allowed.
     """
     try:
-        return Settings()
+        return Settings(_env_file=os.environ.get("FALX_ENV_FILE", ROOT / ".env"))
     except ValidationError as error:
         raise SettingsError("settings cannot be used:\n" + "\n".join(_describe(error))) from error
 

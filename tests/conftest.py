@@ -1,6 +1,8 @@
 """What every test may rely on, however the suite was started, and the store of raw folders that many use."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,12 @@ from resources.raw import RawStore
 
 
 def pytest_configure() -> None:
-    """A shell's background job ignores Ctrl-C, and so would every process that the tests start."""
+    """Nothing of the user's is read or written, and Ctrl-C works.
+
+    A shell's background job ignores Ctrl-C, and so would every process that the tests start.
+    """
+    os.environ["FALX_ENV_FILE"] = os.devnull
+    os.environ.setdefault("FALX_HOME", str(Path(tempfile.gettempdir()) / f"falx-tests-{os.getpid()}"))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,8 +14,9 @@ from commands.app.drawing import (
     draw_scope,
     draw_table,
 )
+from commands.app.seen import look_for_copies, show_exposure, show_neighbours
 from commands.app.words import show_words
-from pipeline.app.exposure import Exposure, Neighbour, Parts, find_exposure, list_neighbours
+from pipeline.app.exposure import Exposure, Parts
 from pipeline.app.heat import METHODS, draw_slice
 from pipeline.app.prompt import Case
 from pipeline.app.readings import (
@@ -26,16 +27,13 @@ from pipeline.app.readings import (
     tell_disagreement,
     tell_set,
 )
-from pipeline.app.scores import tell_score
-from pipeline.curation.lookup import Match, tell_orientation
-from pipeline.errors import DecodeError, ExplanationError, FalxError, SourceError, TableError
+from pipeline.app.scores import Score, tell_score
+from pipeline.errors import ExplanationError, FalxError, SourceError, TableError
 from resources.served import ServedModel
 
 UPLOADS = ["jpg", "jpeg", "png", "dcm", "dicom"]
 MOST_FILES = 16
 ACROSS = 3  # models in a row
-NEIGHBOURS = 4
-THUMBNAIL = 192  # pixels
 HEATS = {"grad_cam": "Grad-CAM", "saliency": "Saliency"}
 PRIVACY = (
     "What you upload stays in this process's memory, is written to no file, and is forgotten when you remove "
@@ -169,19 +167,19 @@ def _show_slice(
     differing = tell_disagreement(readings)
     if differing:
         st.warning(differing, icon=":material/call_split:")
-    matches, trouble = _look_for_copies(desk, slice_)
-    parts = {_title(model): desk.find_parts(desk.load(model)) for model in chosen}
+    lookup = look_for_copies(desk, slice_)
+    parts = {_title(model): _find_parts(desk, model) for model in chosen}
     cases: dict[str, Case] = {}
     for start in range(0, len(chosen), ACROSS):
         row = chosen[start : start + ACROSS]
         for column, model in zip(st.columns(min(ACROSS, len(chosen)), gap="medium"), row, strict=False):
             title = _title(model)
             with column, st.container(border=True):
-                exposure = _find_exposure(desk, matches, parts[title])
+                exposure = lookup.expose(parts[title])
                 cases[title] = _show_model(
                     desk, slice_, model, readings[title], exposure, method, alone=len(chosen) == 1
                 )
-    _show_neighbours(desk, matches, parts, trouble)
+    show_neighbours(desk, lookup, parts)
     show_words(desk.settings, slice_, cases)
 
 
@@ -196,7 +194,7 @@ def _show_model(
     alone: bool,
 ) -> Case:
     """One model's card; where it stands alone, the picture has its place beside the answer."""
-    score = desk.find_score(desk.load(model))
+    score = _find_score(desk, model)
     st.markdown(f"**{model.title}**{' · champion' if model.champion else ''}")
     left, right = st.columns([1, 1], gap="large") if alone else (st.container(), st.container())
     with left:
@@ -205,7 +203,7 @@ def _show_model(
         else:
             st.html(draw_answer(reading))
             st.markdown(tell_set(reading))
-            _show_exposure(exposure)
+            show_exposure(exposure)
     with right:
         _show_picture(desk, slice_, model, reading, method)
     identity = f"{model.name} version {model.version} · model {model.model_id[:12]}"
@@ -233,72 +231,20 @@ def _show_heat(desk: Desk, slice_: Slice, model: ServedModel, reading: Reading, 
     st.image(shown, width="stretch", caption=caption)
 
 
-def _show_exposure(exposure: Exposure | None) -> None:
-    if exposure is None:
-        st.caption("Whether this slice was in training is not known here: the split is not in the lake.")
-    elif exposure.kind in ("train", "patient", "review"):
-        st.warning(exposure.text, icon=":material/content_copy:")
-    else:
-        st.caption(exposure.text)
-
-
-def _look_for_copies(desk: Desk, slice_: Slice) -> tuple[list[Match], str]:
-    """Matches, or the reason why there are none."""
+def _find_parts(desk: Desk, model: ServedModel) -> Parts | None:
     try:
-        return desk.find_matches(slice_), ""
-    except DecodeError:
-        return [], "There is no picture in this file to compare with others."
+        return desk.find_parts(desk.load(model))
     except TableError as error:
-        return [], f"Training pictures cannot be compared with: {error}"
-
-
-def _find_exposure(desk: Desk, matches: Sequence[Match], parts: Parts | None) -> Exposure | None:
-    if parts is None:
+        st.error(f"What {_title(model)} was trained on cannot be read: {error}")
         return None
+
+
+def _find_score(desk: Desk, model: ServedModel) -> Score | None:
     try:
-        return find_exposure(matches, desk.draw_atlas(), parts)
-    except TableError:
+        return desk.find_score(desk.load(model))
+    except TableError as error:
+        st.error(f"The score of {_title(model)} cannot be read: {error}")
         return None
-
-
-def _show_neighbours(
-    desk: Desk, matches: Sequence[Match], parts: Mapping[str, Parts | None], trouble: str
-) -> None:
-    st.subheader("Nearest training pictures")
-    known = {name: held for name, held in parts.items() if held is not None}
-    if trouble or not known:
-        st.info(
-            trouble or "No chosen model was trained on the splits of this lake: its pictures are unknown."
-        )
-        return
-    found = list_neighbours(matches, desk.draw_atlas(), known, most=NEIGHBOURS)
-    if not found:
-        st.caption("No training picture is alike enough to be compared closely.")
-    for column, one in zip(st.columns(NEIGHBOURS), found, strict=False):
-        with column:
-            st.image(desk.show_thumbnail(one.image_id), width=THUMBNAIL)
-            st.html(draw_notes(_tell_neighbour(one, several=len(known) > 1)))
-    st.html(
-        draw_notes(
-            [
-                "Likeness is local correlation after alignment, −1 to 1; 0.88 and more proves a copy, "
-                "mirrored, turned, cropped or filtered. One cropped by more than a fifth may be missed. "
-                "Where the comparison ended early, at 32 pixels, the figure is higher than in the end."
-            ]
-        )
-    )
-
-
-def _tell_neighbour(one: Neighbour, *, several: bool) -> list[str]:
-    verdicts = {"copy": "The same picture", "review": "Perhaps the same picture"}
-    way = tell_orientation(one.match.mirrored, one.match.turned) if one.match.verdict == "copy" else ""
-    head = f"{verdicts.get(one.match.verdict, 'Another picture')}{f', {way}' if way else ''}"
-    coarse = ", at 32 pixels" if one.match.evidence == "coarse" else ""
-    lines = [
-        f"{head}: {one.match.score:.2f}{coarse}",
-        f"{NAMES.get(one.label, one.label)} · {one.collection}",
-    ]
-    return [*lines, one.path, *([f"trained on by {', '.join(one.trained)}"] if several else [])]
 
 
 def _title(model: ServedModel) -> str:

@@ -5,7 +5,7 @@ import streamlit as st
 from commands.app.desk import Slice
 from pipeline.app.heat import encode_slice
 from pipeline.app.prompt import GENERATED, QUESTION, Case, Turn, keep_recent, write_instructions
-from pipeline.errors import LanguageError
+from pipeline.errors import DecodeError, LanguageError
 from resources.language import Provider, choose_provider
 from resources.settings import Settings
 
@@ -50,12 +50,12 @@ def _ask(
 ) -> None:
     question = Turn("user", asked)
     _show_turn(question)
-    picture = encode_slice(slice_.data) if pictured else None
     try:
+        picture = encode_slice(slice_.data) if pictured else None
         with st.spinner("Waiting for the language model …"):
             turns = keep_recent([*talk, question])
             text = provider.connect().answer(write_instructions(cases), turns, picture=picture)
-    except LanguageError as error:
+    except (DecodeError, LanguageError) as error:
         st.error(str(error))
         return
     talk += [question, Turn("model", text)]

@@ -132,21 +132,22 @@ def find_exposure(matches: Sequence[Match], atlas: Atlas, parts: Parts) -> Expos
     by_picture: dict[str, dict[str, list[str]]] = {}
     for image_id, part in parts.items():
         by_picture.setdefault(_picture(image_id, atlas), {}).setdefault(part, []).append(image_id)
-    for part in PARTS:
-        for match in copies:
-            held = by_picture.get(_picture(match.image_id, atlas), {}).get(part, [])
-            if held and part == "train":
-                return _tell_train(match, held, atlas)
-            if held and (relatives := _find_relatives(match, atlas, parts)):
-                return _tell_relatives(relatives)
-            if held:
-                return _tell_other(part, match, held, atlas)
-    relatives = {one for match in copies for one in _find_relatives(match, atlas, parts)}
-    if relatives:
+
+    def find_held(match: Match, part: str) -> list[str]:
+        return by_picture.get(_picture(match.image_id, atlas), {}).get(part, [])
+
+    for match in copies:
+        if held := find_held(match, "train"):
+            return _tell_train(match, held, atlas)
+    if relatives := {one for match in copies for one in _find_relatives(match, atlas, parts)}:
         return _tell_relatives(relatives)
-    grey = [match for match in matches if match.verdict == "review" and parts.get(match.image_id) == "train"]
-    if grey:
-        return _tell_review(grey[0], atlas)
+    for part in ("val", "test"):
+        for match in copies:
+            if held := find_held(match, part):
+                return _tell_other(part, match, held, atlas)
+    for match in matches:
+        if match.verdict == "review" and find_held(match, "train"):
+            return _tell_review(match, atlas)
     count = sum(part == "train" for part in parts.values())
     known = " It is known here, but this model does not use it." if copies else ""
     text = f"No copy of this slice was found among the {count:,} training images of this model.{known}"

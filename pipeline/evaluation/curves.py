@@ -142,7 +142,7 @@ def _take_metric(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The metric's rows for the class `all`, with columns degradation and severity (0 where clean)."""
     missing = [name for name in TABLES["metrics"].names if name not in metrics.columns]
     if missing:
-        raise TableError(f"metrics: missing columns {missing}; declared in pipeline/schemas.py")
+        raise TableError(f"metrics: missing columns {missing}; declared in pipeline/schemas")
     models = metrics["model_id"].unique().tolist()
     if len(models) != 1:
         raise TableError(f"metrics: {len(models)} models; a severity figure shows one")

@@ -72,7 +72,7 @@ def check_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     missing = [name for name in TABLES["predictions"].names if name not in predictions.columns]
     if missing:
-        raise TableError(f"predictions: missing columns {missing}; declared in pipeline/schemas.py")
+        raise TableError(f"predictions: missing columns {missing}; declared in pipeline/schemas")
     if predictions.empty:
         raise TableError(
             "predictions: the table has no rows, so there is nothing to score; materialise predictions again"

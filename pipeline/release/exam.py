@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.curation.copies import keep_one_copy
-from pipeline.errors import GateError
+from pipeline.errors import ReleaseError
 
 SETTLED, NEWCOMER = "settled", "newcomer"
 COLUMNS = ["image_id", "collection", "path", "label", "group_id", "part"]
@@ -38,7 +38,7 @@ def set_exam(split: pd.DataFrame, groups: pd.DataFrame, known: pd.DataFrame | No
             every image is settled.
 
     Raises:
-        GateError: no val image is left.
+        ReleaseError: no val image is left.
     """
     trained, judged = _recall(known, "train"), _recall(known, "val")
     val = keep_one_copy(_prefer_judged(split[split["split"] == "val"], judged))
@@ -48,9 +48,9 @@ def set_exam(split: pd.DataFrame, groups: pd.DataFrame, known: pd.DataFrame | No
     settled = rows["image_id"].isin(judged) if known is not None else pd.Series(True, index=rows.index)
     rows = rows.assign(part=settled.map({True: SETTLED, False: NEWCOMER}))[~seen]
     if rows.empty:
-        raise GateError(
-            f"release: of {len(val)} val images under `patient` none is new to the champion, so nothing "
-            "can be compared; bring in new patients, or take the champion back with `make rollback`"
+        raise ReleaseError(
+            f"of {len(val)} val images under `patient` none is new to the champion, so nothing can be "
+            "compared; bring in new patients, or take the champion back with `make rollback`"
         )
     return Exam(rows[COLUMNS].sort_values(["collection", "path"], ignore_index=True), int(seen.sum()))
 

@@ -62,8 +62,7 @@ def choose_target(releases: pd.DataFrame, version: str = "") -> Row:
 
     Raises:
         ReleaseError: nothing was released, or nothing before the champion, or the version is unknown, or it
-        is the
-            champion already.
+            is the champion already.
     """
     rows = sorted(list_rows(releases), key=lambda row: row["number"])
     if not rows:

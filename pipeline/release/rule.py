@@ -69,6 +69,14 @@ class Clauses(Strict):
     gate: Literal[True] = Field(True, description=MEANINGS["gate"] + "; always asked")
     contract: Literal[True] = Field(True, description=MEANINGS["contract"] + "; always asked")
 
+    @model_validator(mode="after")
+    def _can_choose(self) -> "Clauses":
+        if self.macro_f1.limit is None:
+            raise ValueError(
+                "macro_f1.limit: needed; the best of several challengers is chosen by this value"
+            )
+        return self
+
     def list_bars(self) -> Iterator[tuple[str, Bar]]:
         """The measured clauses that are asked, in order."""
         for name in MEASURED:

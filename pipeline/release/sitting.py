@@ -18,14 +18,15 @@ from pipeline.catalog import Degradation
 from pipeline.digests import seed_for
 from pipeline.errors import FalxError
 from pipeline.evaluation.calibration import soften
+from pipeline.evaluation.predictions import CLEAN
 from pipeline.imaging.cache import open_cache
 from pipeline.imaging.decode import resize_grey
 from pipeline.imaging.variants import render_variants
 from pipeline.labels import LABELS
 from pipeline.recipe import Recipe, Strict
+from pipeline.release.exam import SETTLED
 from pipeline.tables import find_table, to_arrow
 
-CLEAN = "clean"
 SIZE = 224  # side of the images that are degraded, pixels: as in the table `variants`
 
 Pixels = NDArray[np.uint8]
@@ -115,7 +116,7 @@ def _find_breach(package: Path) -> str:
 
 
 def _choose_degraded(rows: pd.DataFrame, limit: int) -> pd.DataFrame:
-    settled = rows[rows["part"] == "settled"]
+    settled = rows[rows["part"] == SETTLED]
     order = settled["image_id"].map(lambda image_id: seed_for("exam", image_id))
     return settled[order.groupby(settled["label"]).rank(method="first") <= limit]
 

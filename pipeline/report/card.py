@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.evaluation.leaderboard import HONEST
 from pipeline.labels import LABELS
 from pipeline.report.facts import Document
-from pipeline.report.words import LIMITS, SCOPE, explain_protocol
+from pipeline.report.words import LIMITS, LOST, SCOPE, explain_protocol
 
 FIGURES = {
     "metric/accuracy/all": "accuracy",
@@ -51,9 +50,11 @@ def render_model_card(document: Document) -> str:
 def render_release_card(document: Document) -> str:
     """The card of the release: the champion, its score beside its optimism, and the limits."""
     said, champion = document.printed, next(iter(document.lists["champion"]), None)
-    key = f"board/{champion}/{HONEST}"
+    key = next(iter(document.lists["champion_score"]), None)
     parts = [f"# Release: `{champion}`" if champion else "# No model is released", f"**{SCOPE}**"]
-    if f"{key}/macro_f1" in document.facts:
+    if champion and not key:
+        parts.append(f"{LOST.capitalize()}.")
+    if key:
         parts.append(
             f"Macro-F1 {document.figure(f'{key}/macro_f1')} on {said(f'{key}/n')} test images in "
             f"{said(f'{key}/groups')} groups of patients and pictures that training never saw."

@@ -36,7 +36,7 @@ class Reading:
     facts: list[tuple[str, str]] = field(default_factory=list)
     """Key and text of each element that names a fact."""
     strays: list[str] = field(default_factory=list)
-    """Text that holds a number and stands in no such element."""
+    """Text that holds a number and stands in no such element, and end tags of nothing."""
 
 
 class _Reader(HTMLParser):
@@ -59,6 +59,9 @@ class _Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag in VOID:
+            return
+        if not self._open or self._open[-1][0] != tag:
+            self.reading.strays.append(f"</{tag}>")
             return
         _, kind = self._open.pop()
         if kind.startswith("fact"):

@@ -19,8 +19,8 @@ class Marker:
         return key in self.document.facts
 
     def list(self, name: str) -> list[str]:
-        """Names in the order in which they are shown; none where the document lacks the list."""
-        return self.document.lists.get(name, [])
+        """Names in the order in which they are shown."""
+        return self.document.lists[name]
 
     def show(self, key: str) -> Html:
         """A fact as an element that names it."""

@@ -34,7 +34,7 @@ def gather_release(sources: ReleaseSources, *, code: str, tables: Mapping[str, s
 
 
 def _add_release(tally: Tally, sources: ReleaseSources) -> None:
-    """Every column of table `release`, known or not, and macro-F1 on val counted from the answers."""
+    """Every column of table `release`, known or not, and macro-F1 counted from the exam."""
     rows = sources.release.sort_values(["recipe", "model_id"], ignore_index=True)
     tally.order("candidates", rows["recipe"])
     tally.order("models_weighed", rows["model_id"])
@@ -46,11 +46,12 @@ def _add_release(tally: Tally, sources: ReleaseSources) -> None:
     chosen = rows[rows["champion"].astype(bool)].head(1)
     # Name and row of the champion; nothing where there is none.
     tally.order("champion", [part for place, name in chosen["recipe"].items() for part in (name, place)])
-    val = sources.validations
-    val = val[(val["metric"] == "macro_f1") & (val["class"] == ALL)].drop_duplicates("model_id")
-    for row in list_rows(val):
-        table = f"validations/patient/{row['recipe']}"
-        tally.figure(f"val/{row['model_id']}/macro_f1", row, table, "macro-F1 on the val part")
+    # The board holds the recipe's present answers: after a refusal or a rollback those of another model.
+    scored = chosen[chosen["model_id"].isin(sources.tested)]
+    tally.order("champion_score", [f"board/{name}/patient" for name in scored["recipe"]])
+    exams = sources.exams.sort_values("model_id")
+    for row in list_rows(exams[(exams["metric"] == "macro_f1") & (exams["class"] == ALL)]):
+        tally.figure(f"val/{row['model_id']}/macro_f1", row, "exams", "macro-F1 on settled val images")
 
 
 def _choose_form(value: Any) -> tuple[Any, str]:
@@ -157,14 +158,10 @@ def _add_audit(tally: Tally, audit: pd.DataFrame) -> None:
                 tally.share(f"audit/{subject}/share", value, files, source, f"{how}, as a share")
 
 
-def _add_openings(tally: Tally, openings: pd.DataFrame | None) -> None:
-    """How often the test part of `patient` was opened; tolerant of what the table's columns are."""
-    if openings is None:
-        tally.text("openings/count", "not recorded", "openings", "times the test part was opened")
-        tally.order("openers", [])
-        return
+def _add_openings(tally: Tally, openings: pd.DataFrame) -> None:
+    """How often the test part of `patient` was opened."""
     tally.count("openings/count", len(openings), "openings", "times the test part was opened")
-    counted = openings["recipe"].value_counts().sort_index() if "recipe" in openings else pd.Series(dtype=int)
+    counted = openings["recipe"].value_counts().sort_index()
     tally.order("openers", counted.index)
     for recipe, times in counted.items():
         tally.count(f"openings/{recipe}", times, "openings", f"times by {recipe}")

@@ -66,7 +66,9 @@ class ReleaseSources:
     comparisons: pd.DataFrame
     robustness: pd.DataFrame
     audit: pd.DataFrame
-    validations: pd.DataFrame
-    """Clean metrics of each candidate on its val part, counted from `validations`; rows as in `metrics`."""
-    openings: pd.DataFrame | None
-    """Table `openings`; None where the lake has none."""
+    exams: pd.DataFrame
+    """Metrics of each candidate on the exam's settled clean images, counted from `exams`; as in `metrics`."""
+    openings: pd.DataFrame
+    """Table `openings`."""
+    tested: frozenset[str]
+    """Models whose answers to the test part of `patient` are those behind `board`."""

@@ -35,6 +35,8 @@ LIMITS = (
     "Conformal sets promise their coverage for exchangeable images; patients make images less than that.",
     "Labels are those of the publishers; nobody here has read the scans.",
 )
+LOST = "its own answers to the test part are no longer in the lake: the figures below are of a later model"
+"""Of a champion whose recipe was trained again and not promoted."""
 SCOPE = "Research software, not a medical device. Not for diagnosis, treatment or triage."
 
 

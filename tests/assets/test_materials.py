@@ -1,5 +1,7 @@
 """What every asset shares: reuse by inputs and code, readable previews, pictures of bounded size."""
 
+from pathlib import Path
+
 import dagster as dg
 import pandas as pd
 import pytest
@@ -48,6 +50,7 @@ def test_a_failure_leaves_the_stored_table(lake):
 
 def test_the_code_version_follows_the_source(tmp_path, monkeypatch):
     for name in (*materials.SHARED, "a.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x = 1\n")
     monkeypatch.setattr(materials, "PIPELINE", tmp_path)
     code_version.cache_clear()
@@ -56,6 +59,12 @@ def test_the_code_version_follows_the_source(tmp_path, monkeypatch):
     code_version.cache_clear()
     assert code_version("a.py") != before
     code_version.cache_clear()
+
+
+def test_every_module_of_the_schemas_is_part_of_some_code_version():
+    sources = "".join(path.read_text() for path in Path(materials.__file__).parent.glob("*.py"))
+    modules = {f"schemas/{path.name}" for path in (materials.PIPELINE / "schemas").glob("*.py")}
+    assert {name for name in modules if f'"{name}"' not in sources} == {"schemas/__init__.py"}
 
 
 def test_a_materialisation_carries_the_content_as_data_version(lake):

@@ -267,11 +267,31 @@ def test_a_leak_a_leaky_past_and_a_broken_contract_are_reported_and_never_releas
     assert len(read_rows(world.lake, "releases")) == 0
 
 
-def test_a_package_without_a_card_has_no_gate_to_show(world):
+def test_a_package_with_a_damaged_card_has_no_gate_to_show(world):
     one = finish(world.specs[0], 0.0)
-    (Path(world.specs[0].work) / "package" / "card.json").unlink()
+    (Path(world.specs[0].work) / "package" / "card.json").write_text("{")
     materialise(world)
     assert "trained behind: unknown: " in why(world)[one]
+
+
+def test_a_training_is_weighed_once_its_package_is_whole(world):
+    one = finish(world.specs[0], 0.0)
+    card = Path(world.specs[0].work) / "package" / "card.json"
+    kept = card.read_text()
+    card.unlink()
+    materialise(world)
+    assert why(world) == {}
+    card.write_text(kept)
+    materialise(world)
+    assert read_reign(world.lake).model_id == one
+
+
+def test_a_winner_that_is_not_registered_is_refused_with_what_to_do(world):
+    finish(world.specs[0], 0.0)
+    world.registry.find_version = lambda name, model_id: ""
+    with pytest.raises(ReleaseError, match=rf"no version of falx-{RECIPE}-patient in MLflow.*make train"):
+        materialise(world)
+    assert read_reign(world.lake).model_id == ""
 
 
 def test_without_trained_models_there_is_an_empty_table_and_no_champion(world):
@@ -292,12 +312,16 @@ def test_a_champion_whose_past_is_lost_says_what_to_do(world):
         materialise(world)
 
 
-def test_a_champion_that_cannot_be_opened_here_leaves_the_absolute_clauses(world):
+def test_a_champion_that_cannot_be_opened_here_stays_and_is_told(world):
     first = finish(world.specs[0], 0.1)
     materialise(world)
-    del WRONG[first]
-    second = finish(world.specs[1], 0.2)
+    wrong = WRONG.pop(first)
+    finish(world.specs[1], 0.2)
+    with pytest.raises(
+        ReleaseError, match=r"cannot be opened here.*it stays: ServingError: no weights.*rollback"
+    ):
+        materialise(world)
+    assert read_reign(world.lake).model_id == first
+    WRONG[first] = wrong
     materialise(world)
-    assert read_reign(world.lake).model_id == second
-    clauses = world.lake.read("clauses")
-    assert set(clauses["against"]) == {"limit"}
+    assert read_reign(world.lake).model_id == first

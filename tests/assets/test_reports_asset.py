@@ -10,13 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from report_homes import RECIPE, Shelf, fill, release, report
 
-from assets.report_sources import find_cells, read_recipe
+from assets.report_sources import find_cells, gather_release_sources, read_recipe
 from assets.reports import find_reports, is_reported, locate
+from assets.trainings import CONTROL
 from commands.__main__ import main
 from commands.verify import WatchfulLake
 from pipeline.errors import ReportError, TableError
+from pipeline.schemas import TABLES
 from pipeline.tables import from_arrow
 from resources.lake import Lake
+from resources.ledgers import append_row
 from resources.settings import Settings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -97,7 +100,7 @@ def test_a_report_is_outdated_by_other_answers_other_code_or_a_lost_file(reporte
     lake, store = reported
     assert is_reported(lake, store, RECIPE, "patient") and is_reported(lake, store)
     assert find_cells(lake, store) == [(RECIPE, "published"), (RECIPE, "patient")]
-    monkeypatch.setattr("assets.reports.CODE", "newer")
+    monkeypatch.setattr("assets.report_sources.CODE", "newer")
     assert not is_reported(lake, store, RECIPE, "patient")
     monkeypatch.undo()
     frame = move_one_answer(lake.read(f"predictions/published/{RECIPE}"))
@@ -258,6 +261,42 @@ def test_a_watchful_lake_still_refuses_what_is_not_there(reported):
     with pytest.raises(TableError, match="materialise the asset"):
         lake.read("predictions/patient/nobody")
     assert "predictions/patient/nobody" in lake.damaged
+
+
+def test_verify_counts_the_choice_of_the_champion_from_the_exam(reported, capsys):
+    lake, _store = reported
+    lake.write("exams", move_one_answer(lake.read("exams")), inputs="i", code="c")
+    code, said = verify(capsys)
+    assert code == 1
+    assert "release: release/0/val_macro_f1: printed" in said
+
+
+def test_verify_sees_bytes_of_a_table_that_it_counts_again_and_never_reads(reported, capsys):
+    table = f"metrics/patient/{RECIPE}"
+    path = reported[0].path(table)
+    path.write_bytes(path.read_bytes() + b"more")
+    code, said = verify(capsys)
+    assert code == 1
+    assert f"{PATIENT}: table {table}: printed made from" in said
+
+
+def test_verify_passes_on_a_control(reported, capsys):
+    lake, store = reported
+    for path in Path(store.home, "models").rglob("package/*.json"):
+        held = json.loads(path.read_text())
+        held |= {"gate": CONTROL} if path.stem == "card" else {"data": held["data"] | {"labels": "shuffled"}}
+        path.write_text(json.dumps(held))
+    report(lake, store, Shelf())
+    code, said = verify(capsys)
+    assert code == 0, said
+
+
+def test_an_opening_whose_manifest_a_kill_kept_back_is_counted(reported):
+    lake, store = reported
+    row = dict.fromkeys(TABLES["openings"].names, "x") | {"seed": 0, "recipe": RECIPE}
+    append_row(lake, "openings", row)
+    lake.manifest_path("openings").unlink()
+    assert gather_release_sources(lake, store).openings["recipe"].tolist() == [RECIPE]
 
 
 @pytest.mark.slow

@@ -6,13 +6,16 @@ import socket
 import subprocess
 import sys
 
+import dagster as dg
 import pytest
 
 from commands.__main__ import main
 from commands.doctor import examine
 from commands.ui import require_free_port
+from commands.work import connect_graph
 from pipeline.errors import SettingsError
-from resources.settings import ROOT, Settings
+from resources.instance import open_instance
+from resources.settings import ROOT, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +209,14 @@ def test_trust_keeps_the_pinned_version_of_a_download(monkeypatch, tmp_path):
     entry = trust(monkeypatch, tmp_path, "kaggle")
     assert "/" in entry["slug"]
     assert entry["version"] >= 1
+
+
+def test_a_command_works_in_the_home_of_its_settings_whatever_was_imported_before(tmp_path):
+    import definitions
+
+    settings = load_settings().model_copy(update={"home": tmp_path / "home"})
+    with open_instance(settings.home, at_once=1) as instance:
+        graph = connect_graph(settings, instance, "make test")
+        assert graph.defs is not definitions.defs
+        graph._run("curate", [dg.AssetKey("decisions")], None, "")
+        assert graph.lake.manifest("decisions") is not None

@@ -32,16 +32,16 @@ def make_graph(store):
     with dg.DagsterInstance.ephemeral() as instance:
 
         def make(*assets: dg.AssetsDefinition, **resources: object) -> Graph:
-            lake, trainer = Lake(home=store.home), Trainer()
+            given = {"lake": Lake(home=store.home), "raw_store": store, "trainer": Trainer(), **resources}
             work = dg.define_asset_job("work", dg.AssetSelection.assets(*assets))
             defs = dg.Definitions(
                 assets=list(assets),
                 jobs=[work],
                 executor=dg.in_process_executor,
-                resources={"lake": lake, "raw_store": store, "trainer": trainer, **resources},
+                resources=given,
                 loggers={"console": quiet},
             )
-            return Graph(defs, instance, lake, store, trainer, "make work")
+            return Graph(defs, instance, given, "make work")
 
         yield make
 

@@ -11,12 +11,13 @@ import pytest
 import definitions
 from assets.gate import CHECKS
 from assets.splits import split_key
+from pipeline.catalog import load_catalog
 from pipeline.protocols import list_protocols
 from resources.settings import ROOT
 
 HEAVY = ("torch", "mlflow", "sklearn", "pandas", "pyarrow", "matplotlib", "cv2", "kaggle")
 GRAPH = definitions.defs.resolve_asset_graph()
-COLLECTIONS = sorted(definitions.CATALOG.collections)
+COLLECTIONS = sorted(load_catalog().collections)
 KEYS = sorted(GRAPH.get_all_asset_keys(), key=lambda key: key.path)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from exam_sheets import groups_of, split_of
 
-from pipeline.errors import GateError
+from pipeline.errors import ReleaseError
 from pipeline.release.exam import remember, set_exam
 
 SPLIT = split_of(
@@ -48,7 +48,7 @@ def test_a_new_copy_of_a_judged_picture_takes_no_place():
 
 
 def test_an_exam_without_images_says_what_to_do():
-    with pytest.raises(GateError, match=r"of 2 val images .* none is new to the champion.*make rollback"):
+    with pytest.raises(ReleaseError, match=r"of 2 val images .* none is new to the champion.*make rollback"):
         set_exam(SPLIT, groups_of(a0="g", b0="g", c0="g", d0="h", e0="i"), remember(SPLIT))
 
 

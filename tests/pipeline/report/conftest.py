@@ -108,7 +108,7 @@ def imagine(protocol="patient", *, recipe="slim64", skill=2.0, seeds=(0,)):
     )
 
 
-def weigh(*, recipes=RECIPES, openings=None):
+def weigh(*, recipes=RECIPES, openings=None, tested=None):
     """`ReleaseSources` of the same dice."""
     whole = [answer(one, protocol, variants=VARIANTS) for one in recipes for protocol in PROTOCOLS]
     clean = [frame[frame["variant"] == "clean"] for frame in whole]
@@ -123,7 +123,8 @@ def weigh(*, recipes=RECIPES, openings=None):
         (f"{one}-patient-0", one, 0, 0.5 + len(one) / 100, "passed", one == best, one == best, "by the rule")
         for one in recipes
     ]
-    tested = [frame for frame in whole if frame["protocol"].iloc[0] == "patient"]
+    degraded = [frame for frame in whole if frame["protocol"].iloc[0] == "patient"]
+    none = pd.DataFrame(columns=TABLES["openings"].names)
     leaks = {
         "test_files": 70,
         "any_twin": 60,
@@ -140,10 +141,13 @@ def weigh(*, recipes=RECIPES, openings=None):
         release=pd.DataFrame(candidates, columns=TABLES["release"].names),
         board=rank_recipes(clean, verdicts, draws=DRAWS),
         comparisons=compare_recipes(clean, draws=DRAWS),
-        robustness=pd.concat([measure_robustness(frame, 1.0, tested[0], draws=DRAWS) for frame in tested]),
+        robustness=pd.concat(
+            [measure_robustness(frame, 1.0, degraded[0], draws=DRAWS) for frame in degraded]
+        ),
         audit=audit,
-        validations=score_predictions(val, draws=DRAWS),
-        openings=openings,
+        exams=score_predictions(val, draws=DRAWS),
+        openings=none if openings is None else openings,
+        tested=frozenset(row[0] for row in candidates) if tested is None else frozenset(tested),
     )
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from pipeline.errors import FalxError
 from pipeline.pages import frame
+from pipeline.report.card import render_release_card
 from pipeline.report.inspection import inspect_page, read_page
 from pipeline.report.model_facts import gather_model
 from pipeline.report.model_page import LINKS, render_model
 from pipeline.report.release_facts import gather_release
 from pipeline.report.release_page import LINKS as RELEASE_LINKS
 from pipeline.report.release_page import render_release
+from pipeline.report.words import LOST
 
 
 def draw(document) -> str:
@@ -150,19 +152,26 @@ def test_no_champion_no_test_folder_and_no_opening_are_said(dice):
         "No collection here publishes a test folder",
         "No two recipes were tested on the same images",
         "No model has answered degraded images yet",
-        "not recorded",
     ):
         assert words in text
     assert document.printed("audit/share") == "–"
 
 
-def test_openings_are_counted_whatever_the_tables_columns_are(dice):
-    rows = pd.DataFrame({"recipe": ["slim64", "cnn3", "slim64"], "when": ["a", "b", "c"]})
+def test_openings_are_counted(dice):
+    rows = pd.DataFrame({"recipe": ["slim64", "cnn3", "slim64"], "opened_at": ["a", "b", "c"]})
     document = gather_release(dice.weigh(openings=rows), code="c", tables={})
     assert document.printed("openings/count") == "3"
     assert document.printed("openings/slim64") == "2"
-    other = gather_release(dice.weigh(openings=rows[["when"]]), code="c", tables={})
-    assert other.printed("openings/count") == "3"
+    assert gather_release(dice.weigh(), code="c", tables={}).printed("openings/count") == "0"
+
+
+def test_a_champion_is_never_given_the_score_of_a_later_model_of_its_recipe(dice):
+    document = gather_release(dice.weigh(tested=()), code="c", tables={})
+    champion = document.lists["champion"][0]
+    head = show(document).split('id="optimism"')[0]
+    assert LOST in head
+    assert f"board/{champion}/patient/macro_f1" not in head
+    assert LOST.capitalize() in render_release_card(document)
     assert list(inspect_page(show(document), document, "r")) == []
 
 

@@ -19,8 +19,9 @@ def stored(model, page) -> Stored:
 
 
 def check(stored: Stored, recomputed=None, **changes) -> list[Difference]:
-    rendered = {"page": stored.page, "card": stored.card, "tables": stored.document.tables} | changes
-    return list(compare_report(stored, recomputed or stored.document, **rendered))
+    made = {"page": stored.page, "card": stored.card, "tables": stored.document.tables} | changes
+    render = lambda: (made["page"], made["card"])  # noqa: E731
+    return list(compare_report(stored, recomputed or stored.document, render=render, tables=made["tables"]))
 
 
 def change(document, key: str, **fields):
@@ -112,9 +113,9 @@ def test_a_changed_curve_list_table_or_card_is_named(stored):
     found = check(stored, tables={"predictions/patient/slim64": "ff" * 32})
     assert found[0].describe() == (
         "models/patient/slim64: table predictions/patient/slim64: printed made from abababababab, recomputed "
-        "fffffffffffffff (predictions/patient/slim64)"
+        "ffffffffffff (predictions/patient/slim64)"
     )
-    assert check(stored, tables={})[0].recomputed == "not in the lake"[:15]
+    assert check(stored, tables={})[0].recomputed == "not in the lake"
     found = check(Stored(stored.name, document, stored.page, stored.card + "more"), card=stored.card)
     assert [one.name.split(",")[0] for one in found] == ["the card"]
 
@@ -149,3 +150,36 @@ def test_what_reads_as_a_number(words, numbers):
 
 def test_prose_marks_code_and_escapes():
     assert prose("a `b<1` & 2") == 'a <code>b&lt;1</code> &amp; <span data-const="">2</span>'
+
+
+def test_a_count_that_is_off_by_one_in_a_million_is_another(stored):
+    fact = Fact(value=11_178_564, form=",", printed="11,178,564", source="t", how="h")
+    other = fact.model_copy(update={"value": 11_178_563, "printed": "11,178,563"})
+    sides = [stored.document.model_copy(update={"facts": {"one": one}}) for one in (fact, other)]
+    found = check(Stored("r", sides[0], stored.page, stored.card), sides[1])
+    assert "one: printed 11,178,564, recomputed 11,178,563" in found[0].describe()
+
+
+def test_a_last_bit_that_turns_a_rounding_over_is_no_difference(stored):
+    fact = Fact(value=0.1235 + 1e-12, form=".3f", printed="0.124", source="t", how="h")
+    other = fact.model_copy(update={"value": 0.1235 - 1e-12, "printed": "0.123"})
+    sides = [stored.document.model_copy(update={"facts": {"one": one}}) for one in (fact, other)]
+    found = check(Stored("r", sides[0], stored.page, stored.card), sides[1])
+    assert not any(one.name == "one" and one.recomputed == "0.123" for one in found)
+
+
+def test_a_page_that_lacks_a_fact_is_named_and_not_rendered(stored):
+    less = {key: fact for key, fact in stored.document.facts.items() if key != "claim/n"}
+    fewer = stored.document.model_copy(update={"facts": less})
+
+    def refuse():
+        raise KeyError("claim/n")
+
+    held = Stored(stored.name, fewer, stored.page, stored.card)
+    found = list(compare_report(held, stored.document, render=refuse, tables=fewer.tables))
+    assert "claim/n: printed nothing" in found[0].describe()
+
+
+def test_an_end_tag_of_nothing_is_a_difference(stored, model):
+    found = [one.describe() for one in inspect_page(f"</p>{stored.page}", model, "r")]
+    assert found == ["r: a number that is no fact: printed '</p>', recomputed nothing (the page)"]
