@@ -2,6 +2,7 @@
 
 import sys
 
+import pandas as pd
 import pytest
 import streamlit as st
 from language_server import serve_language, speak_gemini
@@ -9,6 +10,7 @@ from shades import draw_head, draw_shade, make_package, write_dicom
 from streamlit.testing.v1 import AppTest
 
 from commands.app import launch
+from resources.lake import Lake
 from resources.mlflow_server import serve
 from resources.settings import Settings
 from resources.tracking import Connection
@@ -121,7 +123,31 @@ def test_a_broken_package_is_an_error_beside_the_others(page, tmp_path):
     page.multiselect[0].select("shades · published").run()
     text = say(page)
     assert "shades · patient (champion) cannot be used" in text
-    assert text.count("falx-answer") >= 1
+    assert '<div class="falx-answer">glioma</div>' in text
+
+
+def test_a_search_that_failed_is_not_told_as_nothing_found(page, tmp_path):
+    thumbnails = pd.DataFrame({"image_id": ["a"], "pixels": [bytes(128 * 128)]})
+    lake = Lake(home=str(tmp_path))
+    lake.write("thumbnails", thumbnails, inputs="i", code="c")
+    lake.path("thumbnails").write_bytes(b"damaged")
+    text = say(upload(page, ("a.png", draw_shade("glioma", ".png"))))
+    assert "Training pictures cannot be compared with" in text
+    assert "Whether this slice was in training is not known here." in text
+    assert "No copy of this slice was found" not in text
+
+
+def test_a_file_that_is_no_picture_is_not_sent_to_a_language_model(settings, registered):
+    with serve_language() as server:
+        settings.setenv("FALX_MLFLOW_URI", registered)
+        settings.setenv("GEMINI_API_KEY", "secret-key")
+        settings.setenv("FALX_WORDS_URL", server.address)
+        page = AppTest.from_file(str(launch.PAGE), default_timeout=120).run()
+        upload(page, ("bad.png", b"no picture at all"))
+        next(one for one in page.toggle if one.label == "Send the slice as well").set_value(True).run()
+        press(page, "Explain in words")
+        assert not page.exception
+        assert server.requests == []
 
 
 def test_a_registry_that_cannot_be_reached_is_said(settings):

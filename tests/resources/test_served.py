@@ -37,6 +37,14 @@ def test_models_are_listed_and_their_packages_answer(connection: Connection, tmp
     assert [path.name for path in folder.parent.iterdir()] == ["served-new"]
 
 
+def test_the_champion_stays_when_its_recipe_is_trained_anew(connection: Connection, tmp_path: Path):
+    version = register(connection, tmp_path / "a", "external:reign", "reign-old")
+    connection.promote(registered_name("shades", "external:reign"), version)
+    register(connection, tmp_path / "b", "external:reign", "reign-new")
+    found = own(ServedModels(connection, tmp_path / "kept"), "reign-old", "reign-new")
+    assert [(one.model_id, one.champion) for one in found] == [("reign-old", True), ("reign-new", False)]
+
+
 def test_the_champion_comes_first(connection: Connection, tmp_path: Path):
     version = register(connection, tmp_path, "external:zz-last", "served-best")
     connection.promote(registered_name("shades", "external:zz-last"), version)

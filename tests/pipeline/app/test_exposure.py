@@ -50,6 +50,16 @@ def test_training_counts_before_test(atlas):
     assert find_exposure([match("a")], atlas, {"a": "test", "b": "train"}).kind == "train"
 
 
+def test_a_copy_in_val_does_not_hide_another_copys_patient(atlas):
+    matches = [match("d"), match("a")]
+    assert find_exposure(matches, atlas, {"d": "val", "c": "train"}).kind == "patient"
+
+
+def test_a_grey_match_counts_for_every_copy_of_the_picture(atlas):
+    found = find_exposure([match("a", verdict="review")], atlas, {"b": "train"})
+    assert (found.kind, found.image_id) == ("review", "a")
+
+
 def test_another_picture_of_the_patient_is_told(atlas):
     found = find_exposure([match("a")], atlas, {"a": "test", "c": "train"})
     assert found.kind == "patient"
