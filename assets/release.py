@@ -27,7 +27,7 @@ from resources.commit import describe_commit
 from resources.lake import Lake
 from resources.ledgers import append_row, read_rows
 from resources.raw import RawStore
-from resources.registry import RELEASED, registered_name
+from resources.registry import CHAMPION, RELEASED, registered_name
 from resources.tracking import Connection, Tracking
 from resources.trainer import Trainer
 
@@ -44,8 +44,15 @@ CODE = code_version(
         "evaluation/bootstrap.py",
         "evaluation/metrics.py",
         "evaluation/findings.py",
+        "evaluation/predictions.py",
     ),
-    *("evaluation/calibration.py", "curation/copies.py", "training/inference.py", "training/models.py"),
+    *(
+        "evaluation/calibration.py",
+        "curation/copies.py",
+        "curation/gate.py",
+        "training/inference.py",
+        "training/models.py",
+    ),
     *("imaging", "serving"),
 )
 DEPS = ["model", split_key("patient"), *GATE_INPUTS]
@@ -83,7 +90,7 @@ def release(
     return result_of(
         manifest,
         **shown,
-        challengers=int((~frame["champion"]).sum()),
+        challengers=int(clauses["model_id"].nunique()),
         clauses=dg.MetadataValue.md(render_clauses(clauses)),
         releases=dg.MetadataValue.md(preview(read_rows(lake, "releases").iloc[::-1])),
         **{"openings of the test part": len(read_rows(lake, "openings"))},
@@ -118,7 +125,7 @@ def weigh(
     winner = next((one for one in challengers if one.spec.model_id == decision.champion), None)
     if winner is not None:
         promote(winner, weighed[decision.champion], gate, reign, lake, mlflow)
-    tag_losers(challengers, decision, mlflow)
+    tag_weighed(challengers, decision, reign, mlflow)
     # Under the champion of now, and of those that were weighed: one that ended meanwhile is still to come.
     digest = digest_release(lake, raw_store, trainer, [one.spec for one in trained])
     for name, frame in zip(TABLES, (answers, decision.clauses, decision.release), strict=True):
@@ -189,7 +196,7 @@ def promote(
     lake: Lake,
     mlflow: Connection,
 ) -> None:
-    """Alias, tags, what the champion has seen; the row in the ledger comes last, since it is what counts."""
+    """Version and tags, what the champion has seen, the ledger, which is what counts, and the alias."""
     from pipeline.release.exam import remember
     from pipeline.release.reign import PROMOTION
 
@@ -209,24 +216,34 @@ def promote(
             f"{name} in MLflow; register it and run again: make train RECIPE={spec.recipe.name} "
             "PROTOCOL=patient"
         )
-    version = mlflow.promote(name, registered, tags=told | tags)
+    version = mlflow.release(name, registered, tags=told | tags)
     lake.write(known_table(spec.model_id), remember(lake.read(SPLIT)), inputs="", code="")
     row = {"number": reign.number + 1, "action": PROMOTION, "model_id": spec.model_id, "version": version}
     row |= {"recipe": spec.recipe.name, "seed": spec.seed, "replaced": reign.model_id, "held": [], **told}
     row |= {"who": "rule", "why": "keeps every clause", "at": now()}
     append_row(lake, "releases", row)
+    # A kill before this line: the ledger is ahead, and the next materialisation moves the alias.
+    mlflow.set_alias(RELEASED, CHAMPION, version)
 
 
-def tag_losers(challengers: Sequence[Challenger], decision: "Decision", mlflow: Connection) -> None:
-    """Tell in MLflow, on the registered version of each challenger that was not taken, why."""
+def tag_weighed(
+    challengers: Sequence[Challenger], decision: "Decision", reign: "Reign", mlflow: Connection
+) -> None:
+    """Tell in MLflow, on the version of each model that was weighed, what became of it, and why."""
     why = dict(zip(decision.release["model_id"], decision.release["why"], strict=True))
     for one in challengers:
-        name = registered_name(one.spec.recipe.name, "patient")
-        version = mlflow.find_version(name, one.spec.model_id)
         taken = one.spec.model_id == decision.champion
-        if version:
-            state = {"promotion": "champion" if taken else "refused", "promotion_why": why[one.spec.model_id]}
-            mlflow.tag(name, version, state)
+        tags = {"promotion": "champion" if taken else "refused", "promotion_why": why[one.spec.model_id]}
+        _tag_model(one.spec.recipe.name, one.spec.model_id, tags, mlflow)
+    if reign.model_id and decision.promoted:
+        tags = {"promotion": "replaced", "promotion_why": f"{decision.champion[:12]} keeps every clause"}
+        _tag_model(reign.recipe, reign.model_id, tags, mlflow)
+
+
+def _tag_model(recipe: str, model_id: str, tags: dict[str, str], mlflow: Connection) -> None:
+    name = registered_name(recipe, "patient")
+    if version := mlflow.find_version(name, model_id):
+        mlflow.tag(name, version, tags)
 
 
 def keep_alias(context: dg.AssetExecutionContext, reign: "Reign", mlflow: Connection) -> dict[str, Any]:
@@ -237,9 +254,9 @@ def keep_alias(context: dg.AssetExecutionContext, reign: "Reign", mlflow: Connec
     if found != reign.version:
         context.log.warning(
             f"the alias champion was on version {found or 'none'}, the ledger of releases says "
-            f"{reign.version}: moved back; `make rollback VERSION=<n>` is how a person chooses another"
+            f"{reign.version}: moved there; `make rollback VERSION=<n>` is how a person chooses another"
         )
-        mlflow.set_alias(RELEASED, "champion", reign.version)
+        mlflow.set_alias(RELEASED, CHAMPION, reign.version)
     url = dg.MetadataValue.url(mlflow.model_url(RELEASED, reign.version))
     return {"champion": f"{reign.recipe}, version {reign.version}", "registered model": url}
 

@@ -7,7 +7,7 @@ curated last, and the ids of the models that the present data asks for against t
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -111,9 +111,10 @@ def find_due(lake: Lake, raw_store: RawStore, trainer: Trainer) -> dict[str, str
     return due
 
 
-def _refuse(look: RawLook) -> dg.SkipReason:
+def refuse_untrusted(look: RawLook) -> str:
+    """Why nothing is trained, and what a person has to do."""
     names = ", ".join(look.untrusted)
-    return dg.SkipReason(
+    return (
         f"{names}: other bytes than the lock file pins, so nothing is trained on them; look at them, then "
         f"`make trust COLLECTION={look.untrusted[0]}`"
     )
@@ -147,7 +148,7 @@ def weekly_retraining(
         return dg.SkipReason(f"no recipe that promotion.yaml marks is meant for profile {raw_store.profile}")
     look = look_at_raw(lake, raw_store)
     if look.untrusted:
-        return _refuse(look)
+        return dg.SkipReason(refuse_untrusted(look))
     due = (
         dict.fromkeys(marked, ", ".join(look.changed)) if look.changed else find_due(lake, raw_store, trainer)
     )
@@ -157,38 +158,70 @@ def weekly_retraining(
     return _request(list(due), week, next(iter(due.values())))
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What the sensor keeps from look to look."""
+
+    seen: str = ""
+    """Sign of the raw folders at the last look: folders that are still being copied differ from it."""
+    judged: str = ""
+    """Sign of those whose bytes were read last."""
+    asked: str = ""
+    """Digest of the bytes that retraining was asked for, until they are curated: a run at work writes the
+    lock file, which is no reason to ask again."""
+    launches: int = 0
+    """How often retraining was asked for."""
+
+
+def recall(cursor: str | None) -> Memory:
+    """What the cursor holds; of a cursor that other code wrote, the parts that still exist."""
+    kept = json.loads(cursor or "{}")
+    return Memory(**{name: kept[name] for name in Memory.__dataclass_fields__ if name in kept})
+
+
 @dg.sensor(
     name="raw_data_changed",
     job=RETRAIN,
     minimum_interval_seconds=LOOK_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Changed raw data starts the retraining of the marked recipes. Sizes and times are looked "
-    "at every five minutes, bytes only where these changed. Off until you switch it on.",
+    "at every five minutes, bytes only where these changed and then stood still from one look to the next. "
+    "Off until you switch it on.",
 )
-def raw_data_changed(
-    context: dg.SensorEvaluationContext, lake: Lake, raw_store: RawStore
-) -> dg.SensorResult | dg.SkipReason:
-    """A run for each marked recipe once the bytes differ from those curated last."""
-    before = json.loads(context.cursor or "{}")
+def raw_data_changed(context: dg.SensorEvaluationContext, lake: Lake, raw_store: RawStore) -> dg.SensorResult:
+    """A run for each marked recipe once the bytes differ from those curated last; the same bytes ask once."""
+    memory = recall(context.cursor)
     sign, files = sign_raw(raw_store)
-    if before.get("sign") == sign:
-        return dg.SkipReason(f"{files} raw files, sizes and times as at the last look")
-    look, marked = look_at_raw(lake, raw_store), list_marked(raw_store)
-    launches = int(before.get("launches", 0))
-    skip = None
+    if memory.seen != sign:
+        return _skip(
+            f"{files} raw files, other sizes or times than at the last look: read once they stand still",
+            replace(memory, seen=sign),
+        )
+    if memory.judged == sign:
+        return _skip(f"{files} raw files, sizes and times as at the last look", memory)
+    marked = list_marked(raw_store)
     if not marked:
-        skip = dg.SkipReason(f"no recipe that promotion.yaml marks is meant for profile {raw_store.profile}")
-    elif look.untrusted:
-        skip = _refuse(look)
-    elif not look.changed:
-        skip = dg.SkipReason(f"{files} raw files: the bytes are those curated last")
-    state = {"sign": sign, "digest": look.digest, "launches": launches + (skip is None)}
-    if skip is not None:
-        context.update_cursor(json.dumps(state))
-        return skip
+        words = f"no recipe that promotion.yaml marks is meant for profile {raw_store.profile}"
+        return _skip(words, memory)
+    return _answer(look_at_raw(lake, raw_store), files, marked, replace(memory, judged=sign))
+
+
+def _answer(look: RawLook, files: int, marked: list[str], memory: Memory) -> dg.SensorResult:
+    """What the bytes that were read call for."""
+    if look.untrusted:
+        return _skip(refuse_untrusted(look), memory)
+    if not look.changed:
+        return _skip(f"{files} raw files: the bytes are those curated last", replace(memory, asked=""))
+    if memory.asked == look.digest:
+        return _skip("retraining on these bytes was asked for already; see its runs", memory)
     # Counted, since data that comes, goes and comes again is new work each time.
-    key = f"{state['launches']}-{look.digest[:16]}"
-    return dg.SensorResult(_request(marked, key, ", ".join(look.changed)), cursor=json.dumps(state))
+    memory = replace(memory, asked=look.digest, launches=memory.launches + 1)
+    requests = _request(marked, f"{memory.launches}-{look.digest[:16]}", ", ".join(look.changed))
+    return dg.SensorResult(requests, cursor=json.dumps(asdict(memory)))
+
+
+def _skip(words: str, memory: Memory) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=words, cursor=json.dumps(asdict(memory)))
 
 
 @dg.run_failure_sensor(

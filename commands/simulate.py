@@ -19,6 +19,7 @@ from resources.settings import ROOT
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._core.definitions.sensor_definition import SensorExecutionData
 
     from pipeline.release.timeline import Week
 
@@ -108,7 +109,8 @@ def run_simulation(folder: str = "", scale: float = SCALE) -> int:
         cursor = ""
         for number, (event, happen) in enumerate(EVENTS, 1):
             happen(world)
-            week, cursor = live_week(graph, number, event, cursor)
+            standing = weeks[-1].champion_macro_f1 if weeks else float("nan")
+            week, cursor = live_week(graph, number, event, cursor, standing)
             weeks.append(week)
             say(f"week {number}: {event}: {week.outcome}; {week.why}")
     write_weeks(world.root / "timeline.csv", weeks)
@@ -170,26 +172,34 @@ def point_settings(world: World) -> None:
     os.environ["FALX_ENV_FILE"] = os.devnull
 
 
-def live_week(graph: Graph, number: int, event: str, cursor: str) -> "tuple[Week, str]":
-    """One tick of the sensor, and the runs that it asks for; the week's row and the sensor's cursor."""
+def live_week(graph: Graph, number: int, event: str, cursor: str, standing: float) -> "tuple[Week, str]":
+    """The sensor's ticks, and the runs that it asks for; the week's row and the sensor's cursor.
+
+    Args:
+        standing: macro-F1 on val of the champion until now, as it was when it was promoted.
+    """
+    reign = _read_champion(graph)
+    # The first look waits until the files stand still.
+    tick = evaluate_sensor(graph, evaluate_sensor(graph, cursor).cursor or "")
+    stops = [said for request in tick.run_requests or [] if (said := run_request(graph, request))]
+    outcome, why = "nothing to do", str(tick.skip_message or "")
+    if tick.run_requests:
+        outcome, why = tell_outcome(graph, reign, "; ".join(stops))
+    return describe_week(graph, number, event, outcome, why, standing), tick.cursor or cursor
+
+
+def evaluate_sensor(graph: Graph, cursor: str) -> "SensorExecutionData":
+    """What the sensor answers to one tick."""
     import dagster as dg
 
     from assets.retraining import raw_data_changed
 
-    reign = _read_champion(graph)
     resources = {"lake": graph.lake, "raw_store": graph.raw_store}
     repository = graph.defs.get_repository_def()
     with dg.build_sensor_context(
         graph.instance, cursor=cursor or None, resources=resources, repository_def=repository
     ) as context:
-        tick = raw_data_changed.evaluate_tick(context)
-    failure = ""
-    for request in tick.run_requests or []:
-        failure = failure or run_request(graph, request)
-    outcome, why = "nothing to do", str(tick.skip_message or "")
-    if tick.run_requests:
-        outcome, why = tell_outcome(graph, reign, failure)
-    return describe_week(graph, number, event, outcome, why), tick.cursor or cursor
+        return raw_data_changed.evaluate_tick(context)
 
 
 def run_request(graph: Graph, request: "dg.RunRequest") -> str:
@@ -231,7 +241,7 @@ def tell_outcome(graph: Graph, reign: str, failure: str) -> tuple[str, str]:
     return "refused", str(refused["why"])
 
 
-def describe_week(graph: Graph, number: int, event: str, outcome: str, why: str) -> "Week":
+def describe_week(graph: Graph, number: int, event: str, outcome: str, why: str, standing: float) -> "Week":
     """The row of a week, from the tables that the graph left."""
     from pipeline.release.timeline import Week
 
@@ -244,9 +254,6 @@ def describe_week(graph: Graph, number: int, event: str, outcome: str, why: str)
         score = _read_score(graph, challenger)
     split = lake.read("splits/patient") if lake.manifest("splits/patient") else None
     champion = _read_champion(graph)
-    if outcome == "promoted":
-        write_text(Path(lake.home) / "champion_score.txt", repr(score[0]))
-    kept = Path(lake.home) / "champion_score.txt"
     return Week(
         week=number,
         event=event,
@@ -257,7 +264,7 @@ def describe_week(graph: Graph, number: int, event: str, outcome: str, why: str)
         low=score[1],
         high=score[2],
         champion=champion,
-        champion_macro_f1=float(kept.read_text(encoding="utf-8")) if champion else nan,
+        champion_macro_f1=score[0] if outcome == "promoted" else standing,
         openings=_count_openings(graph),
         why=why,
     )

@@ -109,16 +109,10 @@ class Registry(Server):
         self.client.set_registered_model_alias(name, alias, version)
 
     @explained
-    def promote(
-        self,
-        name: str,
-        version: str,
-        *,
-        alias: str = CHAMPION,
-        to: str = RELEASED,
-        tags: Mapping[str, str] | None = None,
+    def release(
+        self, name: str, version: str, *, to: str = RELEASED, tags: Mapping[str, str] | None = None
     ) -> str:
-        """Make a version the one that `models:/falx@champion` means; the version under that name.
+        """Give a version a number among the released ones; that number. The alias stays where it is.
 
         The model is not copied: the new version points to the same files. A second call changes nothing but
         the tags.
@@ -128,7 +122,6 @@ class Registry(Server):
         self._ensure_name(to, note, {})
         released = self.find_version(to, chosen.tags[MODEL_ID]) or self._release(chosen, to)
         self.tag(to, released, tags or {})
-        self.set_alias(to, alias, released)
         return released
 
     @explained

@@ -85,7 +85,9 @@ def measure_challenger(
     stream = protocol_seed(seed, "release")
     drawn = resample_sums(np.hstack(sums), measure, draws=draws, seed=stream)
     counted = {part: _count_groups(first, part) for part in (SETTLED, NEWCOMER)}
-    found = {name: _as_measure(drawn[name], counted[SETTLED]) for name in drawn}
+    judged = {"champion/accuracy": counted[NEWCOMER]}
+    judged |= dict.fromkeys(("own/with_newcomers", "gain/with_newcomers"), _count_groups(first))
+    found = {name: _as_measure(drawn[name], judged.get(name, counted[SETTLED])) for name in drawn}
     return Measures(
         own={name: found[f"own/{name}"] for name in MEASURED},
         gain={name: found[f"gain/{name}"] for name in MEASURED} if champion is not None else {},
@@ -121,8 +123,10 @@ def _find_present(rows: pd.DataFrame, parts: tuple[str, ...]) -> Booleans:
     return np.array([label in labels for label in LABELS])
 
 
-def _count_groups(rows: pd.DataFrame, part: str) -> int:
-    return int(rows.loc[(rows["variant"] == CLEAN) & (rows["part"] == part), "group_id"].nunique())
+def _count_groups(rows: pd.DataFrame, *parts: str) -> int:
+    """Groups with a clean image in these parts; without one, in any."""
+    clean = rows[rows["variant"] == CLEAN]
+    return int(clean.loc[clean["part"].isin(parts or (SETTLED, NEWCOMER)), "group_id"].nunique())
 
 
 def _sum_groups(rows: pd.DataFrame, groups: Integers, variants: list[str]) -> Floats:

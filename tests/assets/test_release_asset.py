@@ -70,12 +70,11 @@ class Registry:
     def find_version(self, name: str, model_id: str) -> str:
         return model_id
 
-    def promote(self, name: str, version: str, *, tags: dict) -> str:
+    def release(self, name: str, version: str, *, tags: dict) -> str:
         if version not in self.released:
             self.released.append(version)
-        self.alias = str(self.released.index(version) + 1)
         self.tags[version] = dict(tags)
-        return self.alias
+        return str(self.released.index(version) + 1)
 
     def tag(self, name: str, version: str, tags: dict) -> None:
         self.tags.setdefault(version, {}).update(tags)
@@ -168,6 +167,7 @@ def test_the_first_good_model_is_released_with_the_digests_and_results_that_led_
     assert (row["model_id"], row["action"], row["who"], row["version"]) == (first, "promotion", "rule", "1")
     assert set(world.lake.read(known_table(first))["split"]) == {"train", "val"}
     assert made.metadata["champion"].value == f"{RECIPE}, version 1"
+    assert made.metadata["challengers"].value == 1
     assert "| passed |" in made.metadata["clauses"].value
 
 
@@ -182,6 +182,18 @@ def test_nothing_is_weighed_again_where_nothing_changed(world):
     assert world.lake.manifest("release").inputs == digest_release(world.lake, world.store, Scripted())
 
 
+def test_a_kill_before_the_alias_moves_leaves_the_ledger_right_and_the_next_run_moves_it(world, monkeypatch):
+    first = finish(world.specs[0], 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "set_alias", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            materialise(world)
+    assert (world.registry.alias, read_reign(world.lake).model_id) == ("", first)
+    materialise(world)
+    assert world.registry.alias == "1"
+    assert len(read_rows(world.lake, "releases")) == 1
+
+
 def test_a_worse_challenger_is_told_why_and_a_better_one_takes_the_place(world):
     first = finish(world.specs[0], 0.3)
     materialise(world)
@@ -194,6 +206,8 @@ def test_a_worse_challenger_is_told_why_and_a_better_one_takes_the_place(world):
     better = finish(world.specs[2], 0.0)
     materialise(world)
     assert world.registry.alias == "2"
+    assert world.registry.tags[first]["promotion"] == "replaced"
+    assert world.registry.tags[better]["promotion"] == "champion"
     rows = read_rows(world.lake, "releases")
     assert rows[["model_id", "replaced"]].to_numpy().tolist() == [[first, ""], [better, first]]
     assert why(world)[first] == "the champion until now"
@@ -252,7 +266,7 @@ def test_an_alias_that_was_moved_by_hand_is_moved_back(world, capfd):
     materialise(world)
     assert world.registry.alias == "1"
     assert (
-        "the alias champion was on version 7, the ledger of releases says 1: moved back"
+        "the alias champion was on version 7, the ledger of releases says 1: moved there"
         in capfd.readouterr().err
     )
 

@@ -78,14 +78,19 @@ def finish(world) -> None:
     world.lake.write("release", pd.DataFrame(columns=find_table("release").names), inputs=digest, code="c")
 
 
-def add_image(world, collection: str = "masoudnickparvar") -> None:
+def add_image(world, collection: str = "masoudnickparvar", name: str = "new.png") -> None:
     folder = world.root / "datasets" / collection / "Training" / "glioma"
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw_head(np.random.default_rng(9))).save(folder / "new.png")
+    Image.fromarray(draw_head(np.random.default_rng(9))).save(folder / name)
+
+
+def settle(world, cursor: str | None = None):
+    """The second of two looks at the same files: the first waits until they stand still."""
+    return look(world, look(world, cursor).cursor)
 
 
 def test_the_sensor_says_that_nothing_changed_and_reads_no_byte_twice(world, monkeypatch):
-    first = look(world)
+    first = settle(world)
     assert "the bytes are those curated last" in first.skip_message
     monkeypatch.setattr("assets.retraining.look_at_raw", lambda *_: pytest.fail("bytes were read"))
     again = look(world, first.cursor)
@@ -93,14 +98,28 @@ def test_the_sensor_says_that_nothing_changed_and_reads_no_byte_twice(world, mon
 
 
 def test_touched_files_with_the_same_bytes_start_nothing(world):
-    cursor = look(world).cursor
+    cursor = settle(world).cursor
     next((world.root / "datasets").rglob("*.png")).touch()
-    assert "the bytes are those curated last" in look(world, cursor).skip_message
+    assert "the bytes are those curated last" in settle(world, cursor).skip_message
+
+
+def test_files_that_are_still_being_copied_are_not_read(world, monkeypatch):
+    cursor = settle(world).cursor
+    with monkeypatch.context() as patch:
+        patch.setattr("assets.retraining.look_at_raw", lambda *_: pytest.fail("bytes were read"))
+        for name in ("one.png", "two.png"):
+            add_image(world, name=name)
+            copying = look(world, cursor)
+            assert copying.run_requests == []
+            assert "read once they stand still" in copying.skip_message
+            cursor = copying.cursor
+    assert len(look(world, cursor).run_requests) == 1
 
 
 def test_a_new_collection_starts_one_run_a_marked_recipe_and_only_once(world):
-    cursor = look(world).cursor
+    cursor = settle(world).cursor
     add_image(world)
+    cursor = look(world, cursor).cursor
     found = look(world, cursor)
     [request] = found.run_requests
     assert request.partition_key == f"patient|{RECIPE}"
@@ -112,38 +131,63 @@ def test_a_new_collection_starts_one_run_a_marked_recipe_and_only_once(world):
     assert look(world, found.cursor).run_requests == []
 
 
+def test_a_cursor_that_other_code_wrote_is_read_as_far_as_it_goes(world):
+    cursor = json.dumps({"sign": "an older word", "launches": 3})
+    add_image(world)
+    [request] = settle(world, cursor).run_requests
+    assert request.run_key.startswith("4-")
+
+
+def test_a_run_that_pins_what_it_reads_is_not_asked_for_again(world):
+    """The run that was asked for writes the lock file before anything is curated."""
+    from pipeline.lock import measure_folder, trust_or_verify
+
+    cursor = settle(world).cursor
+    add_image(world)
+    asked = settle(world, cursor)
+    assert len(asked.run_requests) == 1
+    collection = world.store.catalog.collections["masoudnickparvar"]
+    entry = measure_folder(world.store.folder(collection), collection)
+    trust_or_verify(world.store.lock_path, "masoudnickparvar", entry)
+    again = settle(world, asked.cursor)
+    assert again.run_requests == []
+    assert "asked for already" in again.skip_message
+
+
 def test_data_that_comes_goes_and_comes_again_is_new_work_each_time(world):
-    cursor, keys = look(world).cursor, []
+    cursor, keys = settle(world).cursor, []
     place = world.root / "datasets" / "masoudnickparvar"
     for _ in range(2):
         add_image(world)
-        found = look(world, cursor)
+        found = settle(world, cursor)
         keys.append(found.run_requests[0].run_key)
         shutil.rmtree(place)
-        cursor = look(world, found.cursor).cursor
+        gone = settle(world, found.cursor)
+        assert "the bytes are those curated last" in gone.skip_message
+        cursor = gone.cursor
     assert len(set(keys)) == 2
 
 
 def test_bytes_that_nobody_trusts_start_nothing(world):
-    cursor = look(world).cursor
+    cursor = settle(world).cursor
     add_image(world, "sartajbhuvaji")
     words = "sartajbhuvaji: other bytes than the lock file pins.*make trust COLLECTION=sartajbhuvaji"
-    for skipped in (look(world, cursor), tick(world)):
-        assert skipped.run_requests == []
+    for skipped in (settle(world, cursor), tick(world)):
+        assert not getattr(skipped, "run_requests", [])
         assert re.search(words, skipped.skip_message)
 
 
 def test_once_a_person_trusts_them_the_run_starts(world):
     from pipeline.lock import forget, measure_folder, trust_or_verify
 
-    cursor = look(world).cursor
+    cursor = settle(world).cursor
     add_image(world, "sartajbhuvaji")
-    refused = look(world, cursor)
+    refused = settle(world, cursor)
     collection = world.store.catalog.collections["sartajbhuvaji"]
     entry = measure_folder(world.store.folder(collection), collection)
     forget(world.store.lock_path, "sartajbhuvaji")
     trust_or_verify(world.store.lock_path, "sartajbhuvaji", entry)
-    assert len(look(world, refused.cursor).run_requests) == 1
+    assert len(settle(world, refused.cursor).run_requests) == 1
     assert look_at_raw(world.lake, world.store).changed == ("sartajbhuvaji has other bytes",)
 
 
@@ -175,7 +219,7 @@ def test_the_schedule_sees_new_raw_data_too(world):
 def test_without_a_marked_recipe_both_say_so(world):
     mark(world.root, ["demo_plain"])
     words = "no recipe that promotion.yaml marks is meant for profile folder"
-    assert look(world).skip_message == tick(world).skip_message == words
+    assert settle(world).skip_message == tick(world).skip_message == words
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from commands.app import launch
 from resources.lake import Lake
 from resources.mlflow_server import serve
+from resources.registry import CHAMPION, RELEASED
 from resources.settings import Settings
 from resources.tracking import Connection
 
@@ -30,7 +31,8 @@ def registered(tmp_path_factory):
             card = make_package(home / protocol, protocol=protocol, model_id=f"{protocol}-id")
             with connection.run(protocol, "shades") as run:
                 connection.register(run.run_id, home / protocol / "package", card)
-        connection.promote("falx-shades-patient", "1")
+        released = connection.release("falx-shades-patient", "1")
+        connection.set_alias(RELEASED, CHAMPION, released)
         yield handle.uri
 
 

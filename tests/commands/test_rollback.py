@@ -13,7 +13,7 @@ from shades import make_package
 from commands.__main__ import main
 from resources.lake import Lake
 from resources.ledgers import append_row, read_rows
-from resources.registry import registered_name
+from resources.registry import CHAMPION, RELEASED, registered_name
 from resources.settings import ROOT, Settings
 from resources.tracking import Tracking
 
@@ -71,7 +71,8 @@ def test_the_champion_that_was_replaced_has_the_alias_again_and_the_ledger_says_
             card = make_package(tmp_path / model_id, model_id=model_id)
             with mlflow.run(model_id, "shades") as run:
                 version = mlflow.register(run.run_id, tmp_path / model_id / "package", card)
-            released = mlflow.promote(registered_name(card.recipe, "patient"), version)
+            released = mlflow.release(registered_name(card.recipe, "patient"), version)
+            mlflow.set_alias(RELEASED, CHAMPION, released)
             release(home, model_id, released, "one" if number == 2 else "")
     done = run_rollback("--why", "misses small ones")
     assert done.returncode == 0, done.stderr

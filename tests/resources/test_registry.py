@@ -27,7 +27,7 @@ from pipeline.phantoms.foreign import draw_foreign
 from pipeline.serving.card import Conformal, ModelCard
 from resources.mlflow_client import CLIENT_ENVIRONMENT
 from resources.mlflow_server import serve
-from resources.registry import describe_name, describe_version, registered_name, sign_model
+from resources.registry import CHAMPION, describe_name, describe_version, registered_name, sign_model
 from resources.tracking import Connection
 
 SCORES = {"test/accuracy": 0.91, "test/macro_f1": 0.9, "test/f1/glioma": 0.7}
@@ -165,8 +165,10 @@ def test_an_alias_moves(connection: Connection, package):
 
 def test_the_champion_has_one_address(connection: Connection, package):
     _, name, version = register(connection, package)
-    released = connection.promote(name, version, to="released")
-    assert connection.promote(name, version, to="released") == released
+    released = connection.release(name, version, to="released")
+    assert connection.release(name, version, to="released") == released
+    assert connection.read_alias("released") == "", "a release alone moves no alias"
+    connection.set_alias("released", CHAMPION, released)
     champion = connection.client.get_model_version_by_alias("released", "champion")
     assert champion.version == released
     assert champion.source == connection.client.get_model_version(name, version).source
@@ -176,12 +178,13 @@ def test_the_champion_has_one_address(connection: Connection, package):
 def test_a_release_has_tags_and_its_package_comes_back_as_it_was(connection: Connection, package, tmp_path):
     _, name, version = register(connection, package)
     assert connection.read_alias("tagged") == ""
-    released = connection.promote(
+    released = connection.release(
         name, version, to="tagged", tags={"check/shared_md5": "passed", "long": "x" * 9999}
     )
     found = connection.client.get_model_version("tagged", released)
     assert found.tags["check/shared_md5"] == "passed"
     assert len(found.tags["long"]) == 5000
+    connection.set_alias("tagged", CHAMPION, released)
     assert connection.read_alias("tagged") == released
     connection.tag("tagged", released, {"check/shared_md5": "failed"})
     assert connection.client.get_model_version("tagged", released).tags["check/shared_md5"] == "failed"

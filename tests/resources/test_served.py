@@ -7,7 +7,7 @@ from shades import draw_shade, make_package
 
 from pipeline.errors import ServingError, TrackingError
 from pipeline.serving.predictor import Predictor
-from resources.registry import registered_name
+from resources.registry import CHAMPION, RELEASED, registered_name
 from resources.served import ServedModels
 from resources.tracking import Connection
 
@@ -21,6 +21,10 @@ def register(connection: Connection, folder: Path, protocol: str, model_id: str)
 def own(models: ServedModels, *ids: str):
     """Other tests of this server register models, too."""
     return [model for model in models.list_models() if model.model_id in ids]
+
+
+def promote(connection: Connection, name: str, version: str) -> None:
+    connection.set_alias(RELEASED, CHAMPION, connection.release(name, version))
 
 
 def test_models_are_listed_and_their_packages_answer(connection: Connection, tmp_path: Path):
@@ -39,7 +43,7 @@ def test_models_are_listed_and_their_packages_answer(connection: Connection, tmp
 
 def test_the_champion_stays_when_its_recipe_is_trained_anew(connection: Connection, tmp_path: Path):
     version = register(connection, tmp_path / "a", "external:reign", "reign-old")
-    connection.promote(registered_name("shades", "external:reign"), version)
+    promote(connection, registered_name("shades", "external:reign"), version)
     register(connection, tmp_path / "b", "external:reign", "reign-new")
     found = own(ServedModels(connection, tmp_path / "kept"), "reign-old", "reign-new")
     assert [(one.model_id, one.champion) for one in found] == [("reign-old", True), ("reign-new", False)]
@@ -47,7 +51,7 @@ def test_the_champion_stays_when_its_recipe_is_trained_anew(connection: Connecti
 
 def test_the_champion_comes_first(connection: Connection, tmp_path: Path):
     version = register(connection, tmp_path, "external:zz-last", "served-best")
-    connection.promote(registered_name("shades", "external:zz-last"), version)
+    promote(connection, registered_name("shades", "external:zz-last"), version)
     first = ServedModels(connection, tmp_path / "kept").list_models()[0]
     assert (first.model_id, first.champion) == ("served-best", True)
     assert first.name == "falx-shades-external-zz-last"
