@@ -19,6 +19,8 @@ def pytest_configure() -> None:
 
     A shell's background job ignores Ctrl-C, and so would every process that the tests start.
     """
+    # Two workers on two cores: threads of their own would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["FALX_ENV_FILE"] = os.devnull
     os.environ.setdefault("FALX_HOME", str(Path(tempfile.gettempdir()) / f"falx-tests-{os.getpid()}"))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -28,7 +28,7 @@ NCC_PROOF = 0.985
 LNCC_PROOF = 0.90
 ORDER = 10  # orders an axis of the spectra that retrieve
 LOCAL = Level(64, 2.0)
-BATCH = 2048  # pairs; more only where so many hang together
+BATCH = 2048  # pairs
 PAIRS_AT_ONCE = 64
 
 Rows = npt.NDArray[np.intp]
@@ -68,17 +68,15 @@ def find_reencodings(
 
 
 def _split_batches(found: Rows, count: int) -> Iterator[Rows]:
-    """Batches of pairs so that no image is in two of them, and each is normalised once."""
+    """Batches of pairs, those that hang together side by side, so that most images are normalised once.
+
+    No batch is larger than `BATCH`: among 10⁶ images half may hang together through pairs yet unproven.
+    """
     ends = np.ones(len(found), dtype=np.bool_), (found[:, 0], found[:, 1])
     _, owners = connected_components(coo_array(ends, shape=(count, count)), directed=False)
-    order = np.argsort(owners[found[:, 0]], kind="stable")
-    starts = np.flatnonzero(np.diff(owners[found[order, 0]], prepend=-1))
-    start = 0
-    while start < len(found):
-        later = starts[starts > start + BATCH]
-        end = int(later[0]) if len(later) else len(found)
-        yield found[order[start:end]]
-        start = end
+    order = np.lexsort((found[:, 1], found[:, 0], owners[found[:, 0]]))
+    for start in range(0, len(found), BATCH):
+        yield found[order[start : start + BATCH]]
 
 
 def _prove_batch(pixels: Stack, batch: Rows) -> list[Reencoding]:
