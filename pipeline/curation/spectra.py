@@ -7,7 +7,7 @@ small matrix on each axis. Spectra are rounded to integers of norm 2,048: produc
 below 2²⁴, so float32 adds them exactly, and neither the order of summation nor the number of threads shows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -66,14 +66,18 @@ class Spectra:
 
 def measure_spectra(pixels: Stack, *, workers: int = 1) -> Spectra:
     """Spectra of thumbnails; each depends on its own thumbnail alone."""
-    parts = _map_blocks(_measure_block, pixels, workers)
-    full, box, windows, touches = (list(column) for column in zip(*parts, strict=True))
-    return Spectra(
-        np.concatenate(full, axis=1),
-        np.concatenate(box, axis=1),
-        np.concatenate(windows, axis=1),
-        np.concatenate(touches),
+    count, angles = len(pixels), len(ANGLES)
+    # Filled block by block: joined at the end, they would be there twice.
+    found = Spectra(
+        np.empty((angles, count, 2, ORDER, ORDER), np.int16),
+        np.empty((angles, count, 2, RICH_ORDER, RICH_ORDER), np.int16),
+        np.empty((angles, count, 4)),
+        np.empty((count, 4), np.bool_),
     )
+    for start, part in _map_blocks(_measure_block, pixels, workers):
+        here = slice(start, start + BLOCK)
+        found.full[:, here], found.box[:, here], found.windows[:, here], found.touches[here] = part
+    return found
 
 
 def measure_frames(pixels: Stack, order: int, *, workers: int = 1) -> Integers:
@@ -83,7 +87,10 @@ def measure_frames(pixels: Stack, order: int, *, workers: int = 1) -> Integers:
         frames = np.tile([0.0, 0.0, 1.0, 1.0], (len(block), 1))
         return round_spectra(take_spectra(_make_planes(block), frames, order)).astype(np.int16)
 
-    return np.concatenate(_map_blocks(measure, pixels, workers))
+    found = np.empty((len(pixels), 2, order, order), np.int16)
+    for start, part in _map_blocks(measure, pixels, workers):
+        found[start : start + BLOCK] = part
+    return found
 
 
 def take_spectra(planes: Floats, windows: Windows, order: int) -> Floats:
@@ -122,10 +129,13 @@ def find_rotation(angle: int) -> Transform:
     return np.column_stack([linear, 0.5 - linear @ np.array([0.5, 0.5])])
 
 
-def _map_blocks(measure: Callable[[Pixels], T], pixels: Stack, workers: int) -> list[T]:
+def _map_blocks(measure: Callable[[Pixels], T], pixels: Stack, workers: int) -> Iterator[tuple[int, T]]:
+    """What was measured of each block, with its first row, in order."""
+    starts = range(0, len(pixels), BLOCK)
     with ThreadPoolExecutor(workers) as pool:
-        starts = range(0, len(pixels), BLOCK)
-        return list(pool.map(lambda start: measure(pixels[start : start + BLOCK]), starts))
+        yield from zip(
+            starts, pool.map(lambda start: measure(pixels[start : start + BLOCK]), starts), strict=True
+        )
 
 
 def _make_planes(pixels: Pixels) -> Floats:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from painted_heads import adjust, paint_head, reencode, shrink
 
-from pipeline.curation import retrieval
+from pipeline.curation import reencodings, retrieval
 from pipeline.curation.orientation import ORIENTATIONS, turn
 from pipeline.curation.reencodings import find_reencodings
 from pipeline.curation.thumbnails import Stack
@@ -66,3 +66,17 @@ def test_neither_workers_nor_blocks_nor_the_index_change_anything(workers, monke
     assert find_reencodings(pixels, workers=workers) == expected
     monkeypatch.setattr(retrieval, "EXHAUSTIVE", 0)
     assert find_reencodings(pixels, workers=workers) == expected
+
+
+def test_no_batch_grows_with_the_pairs_that_hang_together(monkeypatch):
+    """Seven copies of one head are 21 pairs in one knot, which is proven piece by piece."""
+    pixels = stack(*(shrink(reencode(HEADS[0])) for _ in range(7)))
+    whole, sizes = find_reencodings(pixels), []
+    prove = reencodings._prove_batch
+    monkeypatch.setattr(reencodings, "BATCH", 4)
+    monkeypatch.setattr(
+        reencodings, "_prove_batch", lambda *given: (sizes.append(len(given[1])), prove(*given))[1]
+    )
+    assert find_reencodings(pixels) == whole
+    assert len(whole) == 21
+    assert sizes == [4, 4, 4, 4, 4, 1]
