@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 FALX := $(BIN)/python -m commands
 .DEFAULT_GOAL := help
+# What a command is told is told on its own line: a VERSION that the shell happens to export is somebody else's.
+given = $(if $(filter command line,$(origin $(1))),$($(1)))
 .PHONY: $(shell sed -nE 's/^([a-z]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 
 help:  ## this list
@@ -58,13 +60,13 @@ curate: $(VENV)/.installed  ## raw collections to splits and audit, for FALX_PRO
 	@$(FALX) curate
 
 train: $(VENV)/.installed  ## one training: make train RECIPE=cnn3 PROTOCOL=patient
-	@$(FALX) train --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+	@$(FALX) train --recipe "$(call given,RECIPE)" --protocol "$(call given,PROTOCOL)"
 
 folds: $(VENV)/.installed  ## five patient-disjoint folds, pooled: make folds RECIPE=slim64
-	@$(FALX) folds --recipe "$(RECIPE)"
+	@$(FALX) folds --recipe "$(call given,RECIPE)"
 
 explain: $(VENV)/.installed  ## where a model looks, against the tumour's box: make explain RECIPE=slim64 PROTOCOL=patient
-	@$(FALX) explain --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+	@$(FALX) explain --recipe "$(call given,RECIPE)" --protocol "$(call given,PROTOCOL)"
 
 report: $(VENV)/.installed  ## HTML reports of every trained model and of the release, where they are outdated
 	@$(FALX) report
@@ -76,16 +78,16 @@ controls: $(VENV)/.installed  ## plant faults in curated phantoms, one at a time
 	@$(FALX) controls
 
 export: $(VENV)/.installed  ## a bundle that may leave: make export TARGET=falx.zip
-	@$(FALX) export --target "$(TARGET)"
+	@$(FALX) export --target "$(call given,TARGET)"
 
 onnx: $(VENV)/.installed-edge  ## a trained model as one ONNX file: make onnx RECIPE=slim64 PROTOCOL=patient
-	@$(FALX) onnx --recipe "$(RECIPE)" --protocol "$(PROTOCOL)"
+	@$(FALX) onnx --recipe "$(call given,RECIPE)" --protocol "$(call given,PROTOCOL)"
 
 reference: $(VENV)/.installed  ## docs/reference.md, written anew from the code
 	@$(FALX) reference
 
 rollback: $(VENV)/.installed  ## the champion before this one again: make rollback WHY="…", or VERSION=3
-	@$(FALX) rollback --version "$(VERSION)" --why "$(WHY)"
+	@$(FALX) rollback --version "$(call given,VERSION)" --why "$(call given,WHY)"
 
 simulate: $(VENV)/.installed  ## six weeks of arriving phantom collections, one of them bad
 	@$(FALX) simulate
@@ -94,7 +96,7 @@ doctor: $(VENV)/.installed  ## settings, devices, disk, credentials, versions: e
 	@$(FALX) doctor
 
 trust: $(VENV)/.installed  ## pin a collection's present bytes: make trust COLLECTION=cheng_figshare
-	@$(FALX) trust --collection "$(COLLECTION)"
+	@$(FALX) trust --collection "$(call given,COLLECTION)"
 
 clean:  ## remove the demo's state; other profiles keep theirs
 	rm -rf .falx/demo

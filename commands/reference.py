@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pipeline.atomic import write_text
 from pipeline.catalog import Catalog, Collection, Degradation, load_catalog
 from pipeline.recipe import Recipe
+from pipeline.release.rule import Promotion
 from pipeline.schemas import TABLES, Table
 from resources.settings import ROOT
 
@@ -15,6 +16,7 @@ PAGE = ROOT / "docs" / "reference.md"
 PARTS: dict[str, type[BaseModel]] = {
     "A collection, `catalog/datasets/<name>.yaml`": Collection,
     "A recipe, `catalog/recipes/<name>.yaml`": Recipe,
+    "The rule of promotion, `catalog/promotion.yaml`": Promotion,
     "A degradation, a row of `catalog/degradations.yaml`": Degradation,
 }
 NUMBERS = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))

@@ -14,8 +14,6 @@ from resources.tracking import Connection
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
-
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -111,15 +109,10 @@ class ServedModels:
                 return found
 
     def _find_champion(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            version = self._connection.client.get_model_version_by_alias(RELEASED, CHAMPION)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return ""
-            raise
-        return str(version.tags.get(MODEL_ID, ""))
+        version = self._connection.read_alias()
+        if not version:
+            return ""
+        return str(self._connection.client.get_model_version(RELEASED, version).tags.get(MODEL_ID, ""))
 
 
 def _require_card(path: Path, model: ServedModel) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipeline.app.readings import NAMES, Reading
-
-SCOPE = "Research software, not a medical device. Not for diagnosis, treatment or triage."
+from pipeline.serving.card import DISCLAIMER
 
 STYLE = """<style>
 .block-container {padding-top: 4.2rem; padding-bottom: 3rem; max-width: 74rem;}
@@ -40,7 +39,7 @@ header[data-testid="stHeader"] {background: transparent; pointer-events: none; h
 
 def draw_scope() -> str:
     """The line that stands above everything, whatever is scrolled."""
-    return f'<div class="falx-scope" role="note">{escape(SCOPE)}</div>'
+    return f'<div class="falx-scope" role="note">{escape(DISCLAIMER)}</div>'
 
 
 def draw_head() -> str:

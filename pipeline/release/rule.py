@@ -87,9 +87,9 @@ class Clauses(Strict):
 class Promotion(Strict):
     """The whole of `promotion.yaml`."""
 
-    name: Literal["promotion"] = "promotion"
-    exam: Exam
-    clauses: Clauses
+    name: Literal["promotion"] = Field("promotion", description="what everything else calls it")
+    exam: Exam = Field(description="what both answer")
+    clauses: Clauses = Field(description="what the challenger must keep")
     retrain: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="recipes that schedule and sensor train anew, each under the profiles it is meant for"
     )

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.labels import LABELS
 from pipeline.report.facts import Document
-from pipeline.report.words import LIMITS, LOST, SCOPE, explain_protocol
+from pipeline.report.words import LIMITS, LOST, explain_protocol
+from pipeline.serving.card import DISCLAIMER
 
 FIGURES = {
     "metric/accuracy/all": "accuracy",
@@ -28,7 +29,7 @@ def render_model_card(document: Document) -> str:
     said = document.printed
     parts = [
         f"# {said('recipe/title')} (`{recipe}`, protocol `{protocol}`)",
-        f"**{SCOPE}**",
+        f"**{DISCLAIMER}**",
         f"Macro-F1 {document.figure('claim/macro_f1')} on {said('claim/n')} test images in "
         f"{said('claim/groups')} groups, {said('claim/patients')} known patients among them. "
         f"{said('claim/safety')}. Gate: {said('claim/gate')}.",
@@ -51,7 +52,7 @@ def render_release_card(document: Document) -> str:
     """The card of the release: the champion, its score beside its optimism, and the limits."""
     said, champion = document.printed, next(iter(document.lists["champion"]), None)
     key = next(iter(document.lists["champion_score"]), None)
-    parts = [f"# Release: `{champion}`" if champion else "# No model is released", f"**{SCOPE}**"]
+    parts = [f"# Release: `{champion}`" if champion else "# No model is released", f"**{DISCLAIMER}**"]
     if champion and not key:
         parts.append(f"{LOST.capitalize()}.")
     if key:

@@ -37,7 +37,6 @@ LIMITS = (
 )
 LOST = "its own answers to the test part are no longer in the lake: the figures below are of a later model"
 """Of a champion whose recipe was trained again and not promoted."""
-SCOPE = "Research software, not a medical device. Not for diagnosis, treatment or triage."
 
 
 def explain_protocol(protocol: str) -> str:

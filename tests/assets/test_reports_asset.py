@@ -82,7 +82,7 @@ def test_pages_cards_and_facts_are_written_told_and_logged(reported_once, make_s
     assert {"report/report.html", "report/model_card.md", "report/report.json"} <= set(files)
     assert {"release_report/release_report.html", "release_report/model_card.md"} <= set(files)
     assert not any("release" in name for name in shelf.files[f"falx-{RECIPE}-published"])
-    assert "optimism" in page.read_text()
+    assert 'data-fact="board/published/optimism' in page.read_text()
     links = re.findall(r'href="([^#"]+)"', page.read_text())
     assert {str((page.parent / link).resolve().relative_to(page.parents[2])) for link in links} == {
         "release.html", "audit.html"

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,8 @@ sys.path.append(str(Path(__file__).parents[1] / "pipeline" / "serving"))  # shad
 from shades import make_package
 
 from commands.__main__ import main
+from commands.graph import RunFailedError
+from commands.rollback import refresh_release, roll_back
 from resources.lake import Lake
 from resources.ledgers import append_row, read_rows
 from resources.registry import CHAMPION, RELEASED, registered_name
@@ -55,6 +59,33 @@ def test_a_server_that_is_down_changes_nothing(home, capsys, monkeypatch):
     assert main(["rollback"]) == 1
     assert "the MLflow server at http://127.0.0.1:9 failed or refused" in capsys.readouterr().err
     assert len(read_rows(Lake(home=str(home)), "releases")) == 2
+
+
+def test_the_trained_models_are_held_and_a_table_that_cannot_follow_is_said(home, capsys, monkeypatch):
+    """The rollback stands in the ledger even where the table of the release cannot be written anew."""
+    specs = [SimpleNamespace(model_id=name) for name in ("two", "one")]
+    monkeypatch.setattr("assets.candidates.list_trained", lambda *_: specs)
+    moved, tagged = [], []
+    registry = SimpleNamespace(set_alias=lambda *to: moved.append(to), tag=lambda *what: tagged.append(what))
+    graph = SimpleNamespace(
+        lake=Lake(home=str(home)),
+        raw_store=None,
+        trainer=None,
+        tracking=SimpleNamespace(connected=lambda: nullcontext(registry)),
+        refresh=lambda job: (_ for _ in ()).throw(RunFailedError(f"{job}: no space left on device")),
+    )
+    release(home, "one", "1", "")
+    release(home, "two", "2", "one")
+    target = read_rows(graph.lake, "releases").iloc[0].to_dict()
+    roll_back(graph, target, "it drifts")
+    refresh_release(graph)
+    last = read_rows(graph.lake, "releases").iloc[-1]
+    assert list(last["held"]) == ["one", "two"]
+    assert (last["model_id"], last["replaced"], last["why"]) == ("one", "two", "it drifts")
+    assert moved == [(RELEASED, CHAMPION, "1")]
+    assert tagged[0][1] == "2"
+    said = capsys.readouterr().out
+    assert "the table `release` could not be written anew: promote: no space left on device" in said
 
 
 def run_rollback(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -58,6 +58,13 @@ def test_a_post_that_fails_is_written_down_with_its_reason(tmp_path, hook):
     assert [line["outcome"][:19] for line in read(gone)] == ["written; not posted"] * 2
 
 
+def test_an_address_that_http_cannot_say_is_written_down_without_what_may_be_a_key(tmp_path):
+    alerts = Alerts(home=str(tmp_path), url="http://127.0.0.1:9/secret key")
+    outcome = alerts.send({"text": "x"})
+    assert outcome.startswith("written; not posted: 127.0.0.1: ")
+    assert [line["text"] for line in read(alerts)] == ["x"]
+
+
 def test_an_address_without_http_is_a_mistake_in_the_settings(monkeypatch):
     monkeypatch.setenv("FALX_ALERT_URL", "chat.example")
     with pytest.raises(SettingsError, match="FALX_ALERT_URL"):

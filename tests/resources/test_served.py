@@ -72,5 +72,5 @@ def test_a_model_without_a_package_is_refused_and_leaves_nothing(
 def test_a_dead_server_is_an_error_that_names_it(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     connection = Connection("http://127.0.0.1:9", tmp_path)
-    with pytest.raises(TrackingError, match=r"list_models: the MLflow server at http://127.0.0.1:9 failed"):
+    with pytest.raises(TrackingError, match=r"read_alias: the MLflow server at http://127.0.0.1:9 failed"):
         ServedModels(connection, tmp_path).list_models()

@@ -1,5 +1,6 @@
 """Documents that can rot: what they list is what there is."""
 
+import os
 import re
 import subprocess
 
@@ -17,6 +18,17 @@ COMMANDS = re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_names_every_command(command):
     assert f"make {command}" in README
+
+
+def test_what_a_command_is_told_comes_from_its_own_line_alone():
+    environment = {**os.environ, "VERSION": "7", "WHY": "the shell exports it"}
+    command = ["make", "--no-print-directory", "-n", "rollback"]
+    plain = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert 'rollback --version "" --why ""' in plain.stdout
+    told = subprocess.run(
+        [*command, "VERSION=3"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert 'rollback --version "3" --why ""' in told.stdout
 
 
 def test_the_readme_names_no_command_that_is_missing():

@@ -12,9 +12,3 @@ def test_groups_of_tests_stay_on_one_worker(request):
         assert request.node.nodeid.endswith("@roof")
     else:
         assert "@" not in request.node.nodeid
-
-
-def test_numeric_libraries_use_one_thread_a_worker():
-    import torch
-
-    assert torch.get_num_threads() == 1

@@ -4,7 +4,8 @@ from pipeline.evaluation.leaderboard import HONEST, OPTIMISTIC
 from pipeline.labels import LABELS
 from pipeline.pages.markup import Html, details, join, table, tag
 from pipeline.report.marks import Marker, prose
-from pipeline.report.words import SCOPE, explain_protocol
+from pipeline.report.words import explain_protocol
+from pipeline.serving.card import DISCLAIMER
 
 PARTS = ("train", "val", "test")
 
@@ -36,7 +37,7 @@ def render_claim(page: Marker) -> Html:
     return join(
         [
             tag("h1", page.show("recipe/title")),
-            tag("p", prose(SCOPE), class_="note warn"),
+            tag("p", prose(DISCLAIMER), class_="note warn"),
             tag(
                 "div",
                 tag("p", *sentence, class_="big"),

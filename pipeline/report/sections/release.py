@@ -2,7 +2,8 @@
 
 from pipeline.pages.markup import Html, details, join, table, tag
 from pipeline.report.marks import Marker, prose
-from pipeline.report.words import LIMITS, LOST, SCOPE
+from pipeline.report.words import LIMITS, LOST
+from pipeline.serving.card import DISCLAIMER
 
 
 def render_release_claim(page: Marker) -> Html:
@@ -45,7 +46,7 @@ def render_release_claim(page: Marker) -> Html:
                 tag("p", "The choice is made on val; the test part has no say.", class_="small"),
             ]
         )
-    return join([head, tag("p", prose(SCOPE), class_="note warn"), tag("div", body, class_="claim")])
+    return join([head, tag("p", prose(DISCLAIMER), class_="note warn"), tag("div", body, class_="claim")])
 
 
 def _say_claims(page: Marker, recipe: str) -> list[object]:

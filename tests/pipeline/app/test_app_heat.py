@@ -36,6 +36,13 @@ def test_the_heat_lies_over_the_slice(predictor, method):
     assert np.array_equal(shown, draw_slice_heat(predictor, draw_shade("pituitary"), "pituitary", method))
 
 
+def test_a_picture_that_cannot_be_encoded_is_an_error(monkeypatch):
+    picture = draw_shade("glioma")
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
+    with pytest.raises(DecodeError, match="the picture cannot be encoded"):
+        encode_slice(picture)
+
+
 def test_an_unknown_method_is_refused(predictor):
     with pytest.raises(ExplanationError, match="no method"):
         draw_slice_heat(predictor, draw_shade("glioma"), "glioma", "tea_leaves")

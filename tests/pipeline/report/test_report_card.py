@@ -4,7 +4,8 @@ import re
 
 from pipeline.report.card import render_model_card, render_release_card
 from pipeline.report.marks import NUMBER
-from pipeline.report.words import LIMITS, SCOPE, explain_protocol
+from pipeline.report.words import LIMITS, explain_protocol
+from pipeline.serving.card import DISCLAIMER
 
 
 def find_strays(card: str, document, allowed: str) -> set[str]:
@@ -19,7 +20,7 @@ def test_the_card_has_the_headings_and_no_number_of_its_own(model):
                     "Contract", "Citation and licence"):  # fmt: skip
         assert f"## {heading}" in card
     assert "### Out-of-scope use" in card
-    assert SCOPE in card
+    assert DISCLAIMER in card
     assert model.figure("claim/macro_f1") in card
     allowed = " ".join([*LIMITS, explain_protocol("patient"), "95 %"])
     assert find_strays(card, model, allowed) == set()
