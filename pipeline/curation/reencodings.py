@@ -68,7 +68,7 @@ def find_reencodings(
 
 
 def _split_batches(found: Rows, count: int) -> Iterator[Rows]:
-    """Batches of `BATCH` pairs, those that hang together side by side: most images are normalised once or twice.
+    """Batches of `BATCH` pairs that hang together: most images are in one or two of them.
 
     Among 10⁶ images half may hang together through pairs yet unproven, so no batch is a whole cluster: images
     are placed by the reverse Cuthill–McKee ordering (1969), which keeps the two ends of a pair close.
