@@ -54,6 +54,13 @@ class AugmentSpec(Strict):
     contrast: float = Field(0.0, ge=0, le=1, description="factor about the image's mean, from 1 ± this")
     saturation: float = Field(0.0, ge=0, le=1, description="as in the source; no effect on grey images")
     gamma: float = Field(0.0, ge=0, le=2, description="exponent drawn from exp(± this)")
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="alpha of Beta(alpha, alpha), which draws the share that an image keeps where another of "
+        "its batch is mixed in, label and all; 0 = no mixup",
+    )
     degrade: Share = Field(0.0, description="probability of one random degradation of random severity")
     degradations: tuple[str, ...] = Field(
         (), description="which degradations; empty means all in the catalog"

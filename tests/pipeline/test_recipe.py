@@ -90,6 +90,7 @@ def test_every_part_is_strict_and_explained(kind: type[BaseModel]) -> None:
         ({"model": {"name": "cnn3", "weights": "imagnet"}}, "model.weights"),
         ({"model": {"name": "cnn3", "head": [0]}}, "model.head.0"),
         ({"augment": {"max_severity": 6}}, "augment.max_severity"),
+        ({"augment": {"mixup": -1}}, "augment.mixup"),
         ({"stages": [{"epochs": 3, "rate": 1}]}, "stages.0.rate"),
         ({"stages": [{"epochs": 3, "lr_factor": 2}]}, "stages.0.lr_factor"),
     ],

@@ -104,6 +104,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model": {"name": "slim", "dropout": 0.3, "head": [16], "batch_norm": True},
         "loss": {"label_smoothing": 0.1, "class_weights": "balanced"},
     },
+    "mixed, weights": {
+        "augment": {"hflip": 0.5, "mixup": 0.4},
+        "loss": {"label_smoothing": 0.1, "class_weights": "balanced"},
+    },
 }
 
 
