@@ -12,7 +12,7 @@ from pipeline.recipe import Recipe
 from pipeline.training.batches import Part, order_batches
 from pipeline.training.devices import Device
 from pipeline.training.feeds import PixelFeed
-from pipeline.training.sampling import draw_batches, draw_shares
+from pipeline.training.sampling import choose_balanced, count_turns, draw_batches, draw_shares
 from pipeline.training.spec import TrainingSpec
 from pipeline.training.team import ManyTeam, Team
 
@@ -98,3 +98,51 @@ def test_each_process_mixes_its_rows_as_one_process_would(size: int, parts: int)
     shares = [take(ManyTeam(rank, size, cuda=False)) for rank in range(size)]
     shared = [torch.cat(pieces) for pieces in zip(*shares, strict=True)]
     assert torch.equal(torch.cat(shared), torch.cat(take(Team())))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.integers(0, 3), st.integers(1, 3))
+def test_balanced_every_class_comes_equally_often_and_its_images_in_turn(
+    labels: list[int], seed: int, epoch: int
+) -> None:
+    truth = np.array(labels)
+    chosen = choose_balanced(truth, seed=seed, epoch=epoch)
+    assert len(chosen) == len(truth)
+    classes = np.unique(truth)
+    counts = np.bincount(truth[chosen], minlength=4)[classes]
+    assert counts.max() - counts.min() <= 1
+    for label in classes:
+        times = np.bincount(chosen, minlength=len(truth))[truth == label]
+        assert times.max() - times.min() <= 1
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_turns_count_what_came_before(rows: list[int]) -> None:
+    expected = [rows[:place].count(row) for place, row in enumerate(rows)]
+    assert count_turns(np.array(rows, dtype=np.int64)).tolist() == expected
+
+
+def test_a_balanced_epoch_is_drawn_by_seed_and_epoch_and_as_long_as_any() -> None:
+    part = make_part(30, 1)
+    part = Part(part.images, torch.tensor([0] * 18 + [1] * 6 + [2] * 4 + [3] * 2), part.image_ids)
+    recipe = make_recipe(data={"sampling": "balanced"}, batch_size=8)
+
+    def draw(seed: int, epoch: int) -> list[str]:
+        return [key for batch in draw_batches(recipe, part, seed=seed, epoch=epoch) for key in batch.keys]
+
+    keys = draw(0, 1)
+    assert keys == draw(0, 1) != draw(0, 2) != draw(1, 2)
+    assert len(keys) == len(set(keys)) == 30
+    assert {"image 28", "image 28/1", "image 28/2"} <= set(keys)
+    labels = [part.labels[row] for batch in draw_batches(recipe, part, seed=0, epoch=1) for row in batch.rows]
+    assert sorted(np.bincount(labels)) == [7, 7, 8, 8]
+    seen = {key.split("/")[0] for epoch in range(1, 12) for key in draw(0, epoch)}
+    assert len(seen) == 30  # each of the class that is cut comes in one epoch or another
+
+
+def test_an_image_that_comes_again_is_changed_in_another_way() -> None:
+    part = Part(make_part(8).images, torch.tensor([0] * 6 + [1, 2]), make_part(8).image_ids)
+    recipe = make_recipe(data={"sampling": "balanced"}, augment={"brightness": 0.5}, batch_size=8)
+    (batch,) = draw_batches(recipe, part, seed=3, epoch=1)
+    images = make_feed(recipe, part).take(batch, np.arange(8), 1)
+    first, again = (images[batch.keys.index(key)] for key in ("image 7", "image 7/1"))
+    assert not torch.equal(first, again)
