@@ -29,6 +29,11 @@ class DataSpec(Strict):
         description="shuffled: a control, trained on labels that the seed shuffled within the training part; "
         "it must score chance, and is never released",
     )
+    sampling: Literal["once", "balanced"] = Field(
+        "once",
+        description="once: an epoch is every training image once; balanced: as many images, each class "
+        "equally often, those of a class in turn: none comes again before all have come",
+    )
 
 
 class InputSpec(Strict):
@@ -54,6 +59,13 @@ class AugmentSpec(Strict):
     contrast: float = Field(0.0, ge=0, le=1, description="factor about the image's mean, from 1 ± this")
     saturation: float = Field(0.0, ge=0, le=1, description="as in the source; no effect on grey images")
     gamma: float = Field(0.0, ge=0, le=2, description="exponent drawn from exp(± this)")
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="alpha of Beta(alpha, alpha), which draws the share that an image keeps where another of "
+        "its batch is mixed in, label and all; 0 = no mixup",
+    )
     degrade: Share = Field(0.0, description="probability of one random degradation of random severity")
     degradations: tuple[str, ...] = Field(
         (), description="which degradations; empty means all in the catalog"
@@ -93,6 +105,13 @@ class ModelSpec(Strict):
     batch_norm: bool = Field(False, description="batch normalisation after each dense layer of the head")
     hidden_dropout: Share = Field(0.0, description="dropout after each dense layer of the head but the last")
     dropout: Share = Field(0.0, description="dropout before the classifier")
+    stochastic_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="slim alone: how often training skips the last residual block, image by image; the "
+        "blocks before it less, in a line",
+    )
 
 
 class LossSpec(Strict):
@@ -200,6 +219,10 @@ class Recipe(Strict):
         planned = sum(stage.epochs for stage in stages)
         if self.input.normalise == "backbone" and not self.model.name.startswith("timm:"):
             yield "input.normalise: backbone needs a model named timm:<name>; use unit or half"
+        if self.model.stochastic_depth and self.model.name != "slim":
+            yield "model.stochastic_depth: only slim has blocks to skip; leave it out"
+        if self.data.sampling == "balanced" and self.loss.class_weights == "balanced":
+            yield "data.sampling: class weights balance already; set loss.class_weights: none, or once"
         if self.schedule.name == "plateau" and self.schedule.warmup_epochs:
             yield "schedule.warmup_epochs: plateau has no warm-up; set it to 0"
         if planned != self.stopping.epochs:

@@ -2,19 +2,22 @@
 
 import math
 
+import numpy as np
 import torch
 
 from pipeline.digests import seed_for
 from pipeline.errors import DivergedError
-from pipeline.training.batches import order_batches, weigh_classes
+from pipeline.training.batches import weigh_classes
 from pipeline.training.devices import Device
 from pipeline.training.feeds import Feed
 from pipeline.training.inference import BATCH_SIZE
 from pipeline.training.optimisers import find_rate, set_rate
+from pipeline.training.sampling import draw_batches
 from pipeline.training.scores import score_epoch
 from pipeline.training.spec import TrainingSpec
 from pipeline.training.state import Row, State
 from pipeline.training.steps import divide_batch, take_step
+from pipeline.training.targets import make_targets
 from pipeline.training.team import Team
 
 
@@ -28,7 +31,7 @@ def train_epoch(spec: TrainingSpec, state: State, device: Device, feed: Feed, te
     torch.manual_seed(seed_for(spec.seed, "dropout", epoch))
     balanced = recipe.loss.class_weights == "balanced"
     class_weights = weigh_classes(part.labels) if balanced else None
-    batches = list(order_batches(len(part), recipe.batch_size, seed=spec.seed, epoch=epoch))
+    batches = draw_batches(recipe, part, seed=spec.seed, epoch=epoch)
     totals = torch.zeros(2, dtype=torch.float64, device=device.name)
     rate = 0.0
     state.model.train()
@@ -36,10 +39,10 @@ def train_epoch(spec: TrainingSpec, state: State, device: Device, feed: Feed, te
         step = (epoch - 1) * len(batches) + index
         rate = find_rate(recipe, step, len(batches), state.history)
         set_rate(state.optimiser, rate)
-        own = [batch[piece.rows] for piece in divide_batch(state, len(batch), team)]
-        inputs = feed.take(own, epoch)
-        labels = part.labels[torch.from_numpy(batch).to(device.name)]
-        loss, hits = take_step(state, device, recipe, inputs, labels, class_weights, team)
+        own = [piece.rows for piece in divide_batch(state, len(batch), team)]
+        inputs = feed.take(batch, np.concatenate(own), epoch)
+        targets = make_targets(part, batch, device.name)
+        loss, hits = take_step(state, device, recipe, inputs, targets, class_weights, team)
         if state.average:
             state.average.update(state.model, step)
         totals += torch.stack([loss.double() * len(batch), hits.double()])

@@ -6,7 +6,6 @@ tensors, the pixels, the input and the arithmetic.
 """
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +27,7 @@ from pipeline.training.inference import BATCH_SIZE, predict, prepare_images
 from pipeline.training.inputs import normalise
 from pipeline.training.models import Network
 from pipeline.training.progress import Stage
+from pipeline.training.sampling import Batch, Rows
 from pipeline.training.spec import TrainingSpec
 from pipeline.training.state import State, describe_environment, explaining
 from pipeline.training.team import Team
@@ -43,12 +43,8 @@ class Feed(Protocol):
     train: Part
     val: Part
 
-    def take(self, own: Sequence[np.ndarray], epoch: int) -> torch.Tensor:
-        """The inputs of a batch's pieces, one after the other: images [n, 1, h, w] or features [n, f].
-
-        Args:
-            own: rows of the training part, an array a piece.
-        """
+    def take(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
+        """The inputs at some places of a batch, int64 [n]: images [n, 1, h, w] or features [n, f]."""
 
     def answer(self, model: Network, team: Team, *, batch_size: int) -> np.ndarray:
         """Probabilities of val, float64 [n, 4], under a model in evaluation mode."""
@@ -64,11 +60,26 @@ class PixelFeed:
             spec.recipe.augment, spec.degradations, seed=spec.seed, threads=spec.threads
         )
 
-    def take(self, own: Sequence[np.ndarray], epoch: int) -> torch.Tensor:
-        """Augmented images, float32 [n, 1, h, w]."""
-        rows = np.concatenate(own)
-        ids = [self.train.image_ids[row] for row in rows]
-        return self.augmenter(self.train.images[torch.from_numpy(rows).to(self._device.name)], ids, epoch)
+    def take(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
+        """Augmented images, float32 [n, 1, h, w], mixed where the batch says so.
+
+        What another process has to mix in is drawn here too, and comes out the same.
+        """
+        if batch.shares is None:
+            return self._draw(batch, places, epoch)
+        partners = batch.find_partners(places)
+        needed, found = np.unique(np.concatenate([places, partners]), return_inverse=True)
+        own, other = self._draw(batch, needed, epoch)[self._move(found.reshape(2, -1))]
+        shares = self._move(batch.shares[places]).float()[:, None, None, None]
+        mixed: torch.Tensor = shares * own + (1 - shares) * other
+        return mixed
+
+    def _draw(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
+        images = self.train.images[self._move(batch.rows[places])]
+        return self.augmenter(images, [batch.keys[place] for place in places], epoch)
+
+    def _move(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._device.name)
 
     def answer(self, model: Network, team: Team, *, batch_size: int) -> np.ndarray:
         """Probabilities of val, float64 [n, 4]; each process answers its share."""
@@ -85,14 +96,14 @@ class FeatureFeed:
         self._augmenter, self._device = pixels.augmenter, device
         self._versions, self._known = (features[name].to(device.name) for name in ("train", "val"))
 
-    def take(self, own: Sequence[np.ndarray], epoch: int) -> torch.Tensor:
+    def take(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
         """Features of the images, or of their mirror images, as the augmentation draws it."""
-        rows = np.concatenate(own)
-        mirrored = self._augmenter.draw_mirrors([self.train.image_ids[row] for row in rows], epoch)
-        version, place = (
-            torch.from_numpy(index).to(self._device.name) for index in (mirrored.astype(np.int64), rows)
+        mirrored = self._augmenter.draw_mirrors([batch.keys[place] for place in places], epoch)
+        version, row = (
+            torch.from_numpy(index).to(self._device.name)
+            for index in (mirrored.astype(np.int64), batch.rows[places])
         )
-        return self._versions[version, place]
+        return self._versions[version, row]
 
     def answer(self, model: Network, team: Team, *, batch_size: int) -> np.ndarray:
         """Probabilities of val, float64 [n, 4]; a head is too little work to be shared out."""

@@ -63,10 +63,41 @@ class GlobalMean(nn.Module):
         return features.mean((2, 3))
 
 
-class Residual(nn.Module):
-    """Two 3 × 3 convolutions with batch norm beside a skip (He et al. 2016, arXiv 1512.03385)."""
+class StochasticDepth(nn.Module):
+    """Drops a residual branch of some images, in training (Huang et al. 2016, arXiv 1603.09382).
 
-    def __init__(self, width: int) -> None:
+    Drawn image by image from torch's generator of the device, as dropout is. What stays is divided by the
+    share that stays, so that nothing has to be scaled afterwards; the paper scales the trained network.
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, branch: torch.Tensor) -> torch.Tensor:
+        """[n, …] -> the same shape, whole images of it 0."""
+        if not self.training or not self.drop_prob:
+            return branch
+        return self.keep(branch, self.draw(branch, len(branch)))
+
+    def draw(self, branch: torch.Tensor, count: int) -> torch.Tensor:
+        """Which of `count` images keep their branch: 1 or 0, [count, 1, …], as the branch is stored."""
+        return branch.new_empty((count, *[1] * (branch.ndim - 1))).bernoulli_(1 - self.drop_prob)
+
+    def keep(self, branch: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """The branch of the images that keep it, made up for those that do not."""
+        return branch * kept / (1 - self.drop_prob)
+
+
+class Residual(nn.Module):
+    """Two 3 × 3 convolutions with batch norm beside a skip (He et al. 2016, arXiv 1512.03385).
+
+    Args:
+        width: channels in and out.
+        drop_prob: how often training skips the branch (`StochasticDepth`).
+    """
+
+    def __init__(self, width: int, drop_prob: float = 0.0) -> None:
         super().__init__()
         self.branch = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, bias=False),
@@ -75,11 +106,12 @@ class Residual(nn.Module):
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
+        self.depth = StochasticDepth(drop_prob)
         self.activation = nn.GELU()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[n, width, h, w] -> the same shape."""
-        activated: torch.Tensor = self.activation(features + self.branch(features))
+        activated: torch.Tensor = self.activation(features + self.depth(self.branch(features)))
         return activated
 
 
@@ -140,8 +172,9 @@ def _build_backbone(recipe: Recipe, file: str) -> tuple[nn.Module, int]:
     channels, size, name = recipe.input.channels, recipe.input.size, recipe.model.name
     if name.startswith("timm:"):
         return _build_timm(_timm_name(recipe.model), channels, file)
-    builders = {"cnn3": _build_cnn3, "cnn4": _build_cnn4, "slim": _build_slim}
-    return builders[name](channels, size)
+    if name == "slim":
+        return _build_slim(channels, recipe.model.stochastic_depth)
+    return (_build_cnn3 if name == "cnn3" else _build_cnn4)(channels, size)
 
 
 def _build_head(width: int, spec: ModelSpec, classes: int) -> nn.Sequential:
@@ -181,16 +214,20 @@ def _build_cnn4(channels: int, size: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, nn.Flatten()), widths[-1] * side * side
 
 
-def _build_slim(channels: int, size: int) -> tuple[nn.Module, int]:
-    """Ours: plain residual network behind a patch stem of stride 4, for small inputs and few seconds."""
+def _build_slim(channels: int, drop_prob: float) -> tuple[nn.Module, int]:
+    """Ours: plain residual network behind a patch stem of stride 4, for small inputs and few seconds.
+
+    Of L blocks, block l is skipped with probability drop_prob × l / L: the linear rule of Huang et al. 2016.
+    """
     widths, depths = (32, 64, 128), (1, 1, 2)
     layers: list[nn.Module] = [*_convolve(channels, widths[0], kernel=4, stride=4)]
-    before = widths[0]
+    before, place = widths[0], 0
     for width, depth in zip(widths, depths, strict=True):
         if width != before:
             layers += _convolve(before, width, kernel=3, stride=2, padding=1)
-        layers += [Residual(width) for _ in range(depth)]
-        before = width
+        rates = [drop_prob * block / sum(depths) for block in range(place + 1, place + depth + 1)]
+        layers += [Residual(width, rate) for rate in rates]
+        before, place = width, place + depth
     return nn.Sequential(*layers, GlobalMean()), widths[-1]
 
 

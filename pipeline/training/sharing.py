@@ -1,7 +1,8 @@
 """Layers that look beyond their own image, so that a batch shared out among processes stays one batch.
 
 Batch norm takes mean and variance of the whole part of the batch (torch's own SyncBatchNorm does so on GPUs
-only), dropout draws for the whole part and keeps its own rows. Names of tensors stay as they were.
+only), dropout and stochastic depth draw for the whole part and keep their own rows. Names of tensors stay as
+they were.
 """
 
 from functools import partial
@@ -12,11 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.training.models import StochasticDepth
 from pipeline.training.team import Team
 
 
 def share_layers(model: nn.Module, team: Team) -> None:
-    """Let batch norm and dropout of a model see the batch of the whole team; nothing in a team of one.
+    """Let layers of a model see the batch of the whole team; nothing in a team of one.
 
     In evaluation mode, as frozen layers are, they do what they did.
     """
@@ -27,6 +29,8 @@ def share_layers(model: nn.Module, team: Team) -> None:
             module.forward = partial(_normalise, module, team)  # type: ignore[method-assign]
         elif type(module) is nn.Dropout:
             module.forward = partial(_drop, module, team)  # type: ignore[method-assign]
+        elif isinstance(module, StochasticDepth):
+            module.forward = partial(_skip, module, team)  # type: ignore[method-assign]
 
 
 class _SharedNorm(torch.autograd.Function):
@@ -108,6 +112,13 @@ def _drop(module: nn.Dropout, team: Team, features: torch.Tensor) -> torch.Tenso
     piece, keep = team.piece, 1 - module.p
     whole = features.new_empty((piece.total, *features.shape[1:])).bernoulli_(keep).div_(keep)
     return features * whole[piece.first : piece.first + len(features)]
+
+
+def _skip(module: StochasticDepth, team: Team, branch: torch.Tensor) -> torch.Tensor:
+    if not module.training or not module.drop_prob:
+        return branch
+    piece = team.piece
+    return module.keep(branch, module.draw(branch, piece.total)[piece.first : piece.first + len(branch)])
 
 
 def _axes(images: torch.Tensor) -> list[int]:

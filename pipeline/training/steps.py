@@ -1,13 +1,13 @@
 """One training step: whole, or in parts where the device's memory does not hold the batch."""
 
 import torch
-from torch.nn import functional as F
 
 from pipeline.errors import TrainingError
 from pipeline.recipe import Recipe
 from pipeline.training.devices import Device
 from pipeline.training.inputs import normalise
 from pipeline.training.state import State
+from pipeline.training.targets import Targets, measure_loss
 from pipeline.training.team import Piece, Team
 
 # Batch norm cannot be trained on a single image.
@@ -24,7 +24,7 @@ def take_step(
     device: Device,
     recipe: Recipe,
     inputs: torch.Tensor,
-    labels: torch.Tensor,
+    targets: Targets,
     class_weights: torch.Tensor | None,
     team: Team | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,7 +37,7 @@ def take_step(
     Args:
         inputs: the images that `divide_batch` gives this process, float32 [n, 1, h, w] in [0, 1]; or their
             features [n, f], where the backbone is frozen; on the device.
-        labels: int64 [batch], of the whole batch, on the device.
+        targets: of the whole batch, on the device.
         class_weights: float32 [classes], or none.
         team: the processes that compute the batch together; none = this one alone.
 
@@ -49,21 +49,19 @@ def take_step(
     """
     team = team or Team()
     state.optimiser.zero_grad(set_to_none=True)
-    pieces = divide_batch(state, len(labels), team)
-    whole = _weigh(labels, class_weights)
+    pieces = divide_batch(state, len(targets), team)
+    whole = targets.weigh(class_weights)
     losses = []
-    hits = torch.zeros((), dtype=torch.int64, device=labels.device)
+    hits = torch.zeros((), dtype=torch.int64, device=inputs.device)
     for some, piece in zip(torch.split(inputs, [len(piece.rows) for piece in pieces]), pieces, strict=True):
-        theirs, team.piece = labels[torch.from_numpy(piece.rows).to(labels.device)], piece
+        theirs, team.piece = targets.pick(torch.from_numpy(piece.rows).to(inputs.device)), piece
         logits = _answer(state, device, recipe, some)
-        loss = F.cross_entropy(
-            logits.float(), theirs, weight=class_weights, label_smoothing=recipe.loss.label_smoothing
-        )
+        loss = measure_loss(logits.float(), theirs, recipe.loss, class_weights)
         if len(pieces) > 1 or team.size > 1:
-            loss = loss * (_weigh(theirs, class_weights) / whole)
+            loss = loss * (theirs.weigh(class_weights) / whole)
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
-        hits += (logits.argmax(dim=1) == theirs).sum()
+        hits += theirs.count_hits(logits)
     team.add_up_gradients(list(state.model.parameters()))
     state.optimiser.step()
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), hits
@@ -105,8 +103,3 @@ def describe_parts(recipe: Recipe, parts: int, processes: int = 1) -> str:
 
 def _size(recipe: Recipe, parts: int) -> int:
     return -(-recipe.batch_size // parts)
-
-
-def _weigh(labels: torch.Tensor, class_weights: torch.Tensor | None) -> torch.Tensor | int:
-    """What torch divides a mean loss by."""
-    return len(labels) if class_weights is None else class_weights[labels].sum()

@@ -188,7 +188,7 @@ def test_the_mirrors_that_are_drawn_are_those_of_the_augmentation() -> None:
 
 
 def test_every_field_of_the_augmentation_is_known_to_move_or_not() -> None:
-    moving = {"rotate", "crop_scale", "brightness", "contrast", "gamma", "degrade"}
+    moving = {"rotate", "crop_scale", "brightness", "contrast", "gamma", "mixup", "degrade"}
     assert STILL | moving == set(AugmentSpec.model_fields)
     assert not STILL & moving
 

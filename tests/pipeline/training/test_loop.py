@@ -157,6 +157,12 @@ RESUMED = {
         "augment": {"hflip": 0.5, "rotate": 20, "crop_scale": [0.7, 1.0], "degrade": 0.5},
         "stopping": {"epochs": 4, "patience": 2, "monitor": "val_loss", "keep": "last"},
     },
+    "mixed, smoothed, depth, balanced": {
+        "data": {"sampling": "balanced"},
+        "model": {"name": "slim", "dropout": 0.2, "stochastic_depth": 0.4},
+        "augment": {"hflip": 0.5, "rotate": 20, "mixup": 0.4},
+        "loss": {"label_smoothing": 0.1},
+    },
 }
 
 

@@ -11,8 +11,10 @@ from pipeline.catalog import load_catalog
 from pipeline.errors import TrainingError
 from pipeline.recipe import Recipe
 from pipeline.training.devices import choose_device
+from pipeline.training.feeds import explain_features
 from pipeline.training.inputs import normalise
-from pipeline.training.models import build_model, count_parameters
+from pipeline.training.models import StochasticDepth, build_model, count_parameters
+from pipeline.training.progress import find_stage
 
 RECIPES = load_catalog().recipes
 
@@ -127,6 +129,37 @@ def test_dropout_stands_between_dense_layers_where_the_recipe_says_so() -> None:
     dense = [nn.Linear, nn.ReLU]
     assert [type(layer) for layer in model.head] == [*dense, nn.Dropout, *dense, nn.Dropout, nn.Linear]
     assert [layer.p for layer in model.head if isinstance(layer, nn.Dropout)] == [0.4, 0.1]
+
+
+def test_blocks_are_skipped_by_the_linear_rule_and_only_in_training() -> None:
+    model = build_model(_recipe({"name": "slim", "stochastic_depth": 0.4}))
+    layers = [module for module in model.modules() if isinstance(module, StochasticDepth)]
+    assert [layer.drop_prob for layer in layers] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    plain = build_model(_recipe({"name": "slim"}))
+    plain.load_state_dict(model.state_dict())
+    images = torch.rand(3, 1, 32, 32)
+    assert torch.equal(model.eval()(images), plain.eval()(images))
+    state = torch.get_rng_state()
+    plain.train()(images)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_skipped_branch_is_none_and_the_others_make_up_for_it() -> None:
+    torch.manual_seed(0)
+    branch = torch.ones(20_000, 2, 1, 1)
+    seen = StochasticDepth(0.2).train()(branch)
+    assert torch.equal(seen[:, 0], seen[:, 1])
+    assert set(seen.unique().tolist()) == {0.0, 1.25}
+    assert float(seen.mean()) == pytest.approx(1, abs=0.02)
+
+
+def test_a_frozen_backbone_with_blocks_to_skip_is_computed_each_time() -> None:
+    model = {"name": "slim", "weights": "a.safetensors", "freeze": 1.0, "stochastic_depth": 0.1}
+    recipe = make_recipe(model=model, augment={}, stopping={"epochs": 1})
+    stage = find_stage(recipe, [])
+    assert stage is not None
+    told = explain_features(recipe, build_model(recipe, weights="none"), stage)
+    assert "its dropout makes it see other images" in told
 
 
 def test_an_unknown_timm_network_is_refused_with_its_neighbours() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from training_toys import make_recipe
 
-from pipeline.training.models import build_model
+from pipeline.training.models import StochasticDepth, build_model
 from pipeline.training.sharing import share_layers
 from pipeline.training.team import Piece, Team
 
@@ -118,6 +118,18 @@ def test_dropout_of_a_team_is_that_of_the_whole_batch(dtype: torch.dtype) -> Non
     team.piece = Piece(torch.arange(5, 9).numpy(), 5, 9)
     torch.manual_seed(3)
     assert torch.equal(module(features[5:]), whole[5:])
+
+
+def test_a_team_skips_the_blocks_that_one_process_would() -> None:
+    branch = torch.randn(9, 3, 2, 2)
+    torch.manual_seed(3)
+    whole = StochasticDepth(0.5).train()(branch)
+    module = nn.Sequential(StochasticDepth(0.5), StochasticDepth(0.0)).train()
+    share_layers(module, ThreadTeam(1, 2, threading.Barrier(2), []))
+    module[0].forward.args[1].piece = Piece(torch.arange(5, 9).numpy(), 5, 9)
+    torch.manual_seed(3)
+    assert torch.equal(module(branch[5:]), whole[5:])
+    assert torch.equal(module.eval()(branch), branch)
 
 
 def test_layers_that_are_frozen_or_alone_stay_what_they_were() -> None:

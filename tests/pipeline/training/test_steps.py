@@ -21,6 +21,7 @@ from pipeline.training.optimisers import make_optimiser
 from pipeline.training.spec import SilentReporter, TrainingSpec
 from pipeline.training.state import State
 from pipeline.training.steps import describe_parts, split_further, take_step
+from pipeline.training.targets import Targets
 
 MakeSpec = Callable[..., TrainingSpec]
 PLAIN = Device("cpu", "fp32", 1, {})
@@ -57,10 +58,12 @@ def fit_at_most(monkeypatch: pytest.MonkeyPatch, images: int, *, after: int = 0)
 
 @pytest.mark.parametrize("parts", [2, 3, 8])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_batch_in_parts_gives_the_gradient_of_the_whole(parts: int, weighted: bool) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(parts: int, weighted: bool, mixed: bool) -> None:
     recipe = make_recipe(loss={"label_smoothing": 0.1})
     images, labels = torch.rand(16, 1, 32, 32), torch.arange(16) % 4
     labels[:5] = 0
+    targets = Targets(labels, labels.roll(-1), torch.rand(16)) if mixed else Targets(labels)
     weights = torch.tensor([0.5, 1.0, 2.0, 4.0]) if weighted else None
     found = []
     for count in (1, parts):
@@ -69,7 +72,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(parts: int, weighted: 
             nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Flatten()), nn.Linear(900, 4)
         )
         state = State(model.train(), make_optimiser(model, recipe.optimiser), None, parts=count)
-        loss, hits = take_step(state, PLAIN, recipe, images, labels, weights)
+        loss, hits = take_step(state, PLAIN, recipe, images, targets, weights)
         found.append((loss, hits, [value.grad for value in model.parameters()]))
     (loss, hits, whole), (loss_in_parts, hits_in_parts, added) = found
     torch.testing.assert_close(loss_in_parts, loss)

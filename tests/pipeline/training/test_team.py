@@ -104,6 +104,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model": {"name": "slim", "dropout": 0.3, "head": [16], "batch_norm": True},
         "loss": {"label_smoothing": 0.1, "class_weights": "balanced"},
     },
+    "mixed, smoothed, depth, balanced": {
+        "data": {"sampling": "balanced"},
+        "model": {"name": "slim", "dropout": 0.2, "stochastic_depth": 0.3},
+        "augment": {"hflip": 0.5, "mixup": 0.4},
+        "loss": {"label_smoothing": 0.1},
+    },
 }
 
 

@@ -1,0 +1,326 @@
+"""What each ingredient of a recipe gives: trainings with one taken away or added, scored on val alone.
+
+    python -m benchmarks.ablation --home HOME --recipe slim64 --seeds 0 1 2 --out FILE.json
+        [--only mixup crop] [--epochs N] [--at-once N]
+
+HOME is curated (`make curate`); settings come from the environment, as for `make train`. Every variant trains
+on the train part of `patient`, behind its gate, and answers its val part; the test part is not opened.
+FILE.json keeps each answer: the same command again trains only what it lacks, and goes on within a training
+that was interrupted. A result is kept while recipe, seed and data are the same; where the code changed
+meanwhile, the table says so. Prints Markdown: macro-F1 on val, mean and spread over seeds, and the mean
+paired difference from the recipe as it is, with the 95 % interval of a group bootstrap (all seeds on the same
+draws of val groups); a dash where one seed has no spread, or too few groups no interval. Where a recipe keeps
+its best epoch, val has chosen that epoch: `stopping.keep: last` is fair.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.ingredients import BASE, INGREDIENTS, change_fields, list_variants
+from pipeline.atomic import write_text
+from pipeline.digests import digest_json
+from pipeline.errors import FalxError, SettingsError
+from pipeline.evaluation.bootstrap import find_interval
+from pipeline.evaluation.comparison import DRAWS
+from pipeline.evaluation.predictions import CLEAN, PROBABILITIES
+from pipeline.evaluation.standings import measure_standings
+from pipeline.recipe import Recipe
+from pipeline.training.spec import TrainingSpec
+from resources.lifeline import die_with_parent
+
+PROTOCOL = "patient"
+DIGITS = 7
+Result = dict[str, Any]
+
+
+@dataclass
+class Book:
+    """The file of the results.
+
+    Attributes:
+        path: where it lies.
+        images: image_id, label and group of each val image, in the order of the probabilities.
+        results: (variant, seed) -> identity, code, seconds and probabilities of one training.
+    """
+
+    path: Path
+    images: list[list[str]]
+    results: dict[tuple[str, int], Result]
+
+    @classmethod
+    def open(cls, path: Path, recipe: str, images: list[list[str]]) -> "Book":
+        """The results in a file, or none where there is no file yet.
+
+        Raises:
+            SettingsError: the file holds the results of another recipe, or on other val images.
+        """
+        if not path.is_file():
+            return cls(path, images, {})
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["recipe"] != recipe or stored["images"] != images:
+            raise SettingsError(
+                f"{path} holds results of recipe {stored['recipe']!r} on {len(stored['images'])} val images, "
+                f"not of {recipe!r} on these {len(images)}; give another --out"
+            )
+        results = {(row["variant"], row["seed"]): row for row in stored["results"]}
+        return cls(path, images, results)
+
+    def lacks(self, variant: str, spec: TrainingSpec) -> bool:
+        """Whether the training of a variant is still to be done, or was one of other content."""
+        known = self.results.get((variant, spec.seed))
+        return known is None or known["identity"] != identify(spec)
+
+    def choose(self, wanted: Sequence[tuple[str, TrainingSpec]]) -> "Book":
+        """The results of these trainings alone, without those of other content."""
+        known = {(variant, spec.seed) for variant, spec in wanted if not self.lacks(variant, spec)}
+        return Book(self.path, self.images, {key: self.results[key] for key in sorted(known)})
+
+    def add(self, variant: str, spec: TrainingSpec, code: str, answer: Mapping[str, Any]) -> None:
+        """Keep the answer of a training, at once."""
+        row = {"variant": variant, "seed": spec.seed, "identity": identify(spec), "code": code, **answer}
+        self.results[variant, spec.seed] = row
+        rows = [self.results[key] for key in sorted(self.results)]
+        stored = {"recipe": spec.recipe.name, "protocol": PROTOCOL, "images": self.images, "results": rows}
+        write_text(self.path, json.dumps(stored) + "\n")
+
+
+def identify(spec: TrainingSpec) -> str:
+    """What a result stands for: recipe, protocol, seed and data; not the code, unlike a model id."""
+    fields = spec.describe_identity()
+    return digest_json({name: value for name, value in fields.items() if name != "model_id"})
+
+
+def answer(spec: TrainingSpec) -> dict[str, Any]:
+    """Train to the end, or from the last finished epoch on, and answer val.
+
+    Returns:
+        seconds, epochs, and probabilities [n][4] in the order of `load_parts`.
+    """
+    import torch
+
+    from pipeline.training.batches import load_parts
+    from pipeline.training.inference import load_model, predict
+    from pipeline.training.loop import train
+    from pipeline.training.spec import SilentReporter
+
+    torch.set_num_threads(spec.threads)
+    result = train(spec, SilentReporter())
+    _, val = load_parts(spec)
+    found = predict(load_model(spec.work, spec.recipe), val.images, spec.recipe)
+    return {
+        "seconds": round(result.seconds, 1),
+        "epochs": result.epochs,
+        "probabilities": np.round(found, DIGITS).tolist(),
+    }
+
+
+def train_missing(book: Book, wanted: Sequence[tuple[str, TrainingSpec]], code: str, at_once: int) -> int:
+    """Train what the book lacks, so many at once, each in a process that dies with this one.
+
+    A work folder goes once its answers are kept.
+
+    Returns:
+        How many trainings failed; each is said, and the others go on.
+    """
+    missing = [(variant, spec) for variant, spec in wanted if book.lacks(variant, spec)]
+    begun, failed = time.monotonic(), 0
+    say(f"{len(wanted) - len(missing)} of {len(wanted)} trainings are known, {len(missing)} to do")
+    with ProcessPoolExecutor(
+        at_once, get_context("spawn"), initializer=die_with_parent, max_tasks_per_child=1
+    ) as pool:
+        futures = {pool.submit(answer, spec): (variant, spec) for variant, spec in missing}
+        for done, future in enumerate(as_completed(futures), start=1):
+            variant, spec = futures[future]
+            try:
+                book.add(variant, spec, code, future.result())
+            except FalxError as error:
+                say(f"{variant}, seed {spec.seed}: {type(error).__name__}: {error}")
+                failed += 1
+                continue
+            shutil.rmtree(spec.work)
+            left = (time.monotonic() - begun) / done * (len(missing) - done) / 60
+            say(f"{variant}, seed {spec.seed}: {len(missing) - done} to do, about {left:.0f} minutes")
+    return failed
+
+
+def tabulate(book: Book, *, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """A row a variant, the base first, then by falling difference.
+
+    Paired are the seeds that both have; a variant without a seed of the base has no difference.
+    """
+    seeds: dict[str, set[int]] = {}
+    for variant, seed in book.results:
+        seeds.setdefault(variant, set()).add(seed)
+    rows = []
+    for variant, own in seeds.items():
+        shared = sorted(own & seeds.get(BASE, set()))
+        standing = measure(book, variant, sorted(own), draws)
+        row = {"variant": variant, "seeds": len(own), "mean": standing.macro_f1}
+        row |= {"spread": standing.macro_f1_spread, "paired": len(shared)}
+        if variant != BASE and shared:
+            one, base = (measure(book, name, shared, draws) for name in (variant, BASE))
+            low, high = find_interval(one.draws - base.draws, one.groups)
+            row |= {"difference": one.macro_f1 - base.macro_f1, "low": low, "high": high}
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["variant"] != BASE, -row.get("difference", -9), row["variant"]))
+
+
+def measure(book: Book, variant: str, seeds: Sequence[int], draws: int) -> Any:
+    """The standing of a variant over some seeds, on the same draws of groups as every other."""
+    return measure_standings(
+        pd.concat([frame_answers(book, variant, seed) for seed in seeds]), draws=draws, seed=0
+    )[0]
+
+
+def frame_answers(book: Book, variant: str, seed: int) -> pd.DataFrame:
+    """One training's answers as rows of the table `validations`."""
+    frame = pd.DataFrame(book.images, columns=["image_id", "label", "group_id"])
+    result = book.results[variant, seed]
+    names: dict[str, Any] = {
+        "recipe": variant,
+        "protocol": PROTOCOL,
+        "seed": seed,
+        "variant": CLEAN,
+        "collection": "val",
+    }
+    frame[PROBABILITIES] = np.array(result["probabilities"])
+    return frame.assign(path=frame["image_id"], model_id=f"{variant} {seed}", **names)
+
+
+def describe(book: Book, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The table as Markdown, and what to know of it."""
+    groups = len({group for *_, group in book.images})
+    yield f"Macro-F1 on val under `{PROTOCOL}`, {len(book.images)} images in {groups} groups."
+    yield ""
+    yield "| variant | seeds | mean | spread | difference | 95 % interval |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for row in rows:
+        figures = f"{row['mean']:.3f} | {show(row['spread'], '.3f')}"
+        change = "| | |"
+        if "difference" in row:
+            change = f"| {row['difference']:+.3f} | [{show(row['low'], '+.3f')}, {show(row['high'], '+.3f')}]"
+            change += f" ({row['paired']} paired) |" if row["paired"] < row["seeds"] else " |"
+        yield f"| {row['variant']} | {row['seeds']} | {figures} {change}"
+    codes = {result["code"] for result in book.results.values()}
+    if len(codes) > 1:
+        yield f"\nThe results come from {len(codes)} versions of the code; another --out trains all with one."
+
+
+def show(value: float, form: str) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if np.isnan(value) else format(value, form)
+
+
+def specify(
+    home: Path, recipe_name: str, epochs: int | None, only: Sequence[str], seeds: Sequence[int]
+) -> tuple[list[tuple[str, TrainingSpec]], list[list[str]], str]:
+    """The trainings, base and seed first; the val images; and the digest of the code.
+
+    Raises:
+        SettingsError: the home is not curated, or there is no such recipe.
+        GateError: the split leaks.
+    """
+    if not (home / "lake").is_dir():
+        raise SettingsError(f"--home {home} holds no lake; run `make curate` with FALX_HOME={home} first")
+    os.environ["FALX_HOME"] = str(home)
+    from assets.gate import pass_gate
+    from assets.trainings import CODE, specify_training
+    from resources.connect import connect_resources
+    from resources.settings import claim_home, load_settings
+
+    settings = load_settings()
+    claim_home(settings.home, settings.profile)
+    resources: Mapping[str, Any] = connect_resources(settings)
+    lake, raw, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
+    pass_gate(lake, PROTOCOL)
+    recipe = raw.catalog.recipes.get(recipe_name)
+    if recipe is None:
+        raise SettingsError(f"--recipe {recipe_name}: there are {', '.join(sorted(raw.catalog.recipes))}")
+    variants = choose_variants(recipe, epochs, only)
+    wanted = []
+    for seed in seeds:
+        for name, changed in variants.items():
+            spec = specify_training(changed, PROTOCOL, seed, lake, raw, trainer)
+            work = home / "ablation" / recipe_name / spec.model_id
+            wanted.append((name, spec.model_copy(update={"work": str(work)})))
+    return wanted, list_val(wanted[0][1], lake.read("groups")), CODE
+
+
+def choose_variants(recipe: Recipe, epochs: int | None, only: Sequence[str]) -> dict[str, Recipe]:
+    """The base and the variants of some ingredients, all where none is named.
+
+    Raises:
+        SettingsError: there is no such ingredient.
+    """
+    unknown = sorted(set(only) - {one.name for one in INGREDIENTS})
+    if unknown:
+        raise SettingsError(f"--only {unknown}: there are {', '.join(one.name for one in INGREDIENTS)}")
+    if epochs:
+        recipe = change_fields(recipe, {"stopping.epochs": epochs})
+    found, impossible = list_variants(recipe, [one for one in INGREDIENTS if not only or one.name in only])
+    for name, reason in impossible.items():
+        say(f"left out: {name}: {reason}")
+    return found
+
+
+def list_val(spec: TrainingSpec, groups: pd.DataFrame) -> list[list[str]]:
+    """image_id, label and group of the val images, in the order of `load_parts`; no pixel is read."""
+    from pipeline.training.batches import select_rows
+
+    rows = select_rows(spec)
+    homes = groups.set_index("image_id")["group_id"]
+    val = rows[rows["split"] == "val"]
+    return [[one, label, homes[one]] for one, label in zip(val["image_id"], val["label"], strict=True)]
+
+
+def say(text: str) -> None:
+    """Progress goes to stderr, so that stdout is the table alone."""
+    sys.stderr.write(text + "\n")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--home", type=Path, required=True, help="a curated home, as FALX_HOME")
+    parser.add_argument("--recipe", default="slim64", help="a name in the catalog")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the results, kept and added to")
+    parser.add_argument("--only", nargs="+", default=[], metavar="INGREDIENT", help="these alone")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's, for a try")
+    parser.add_argument("--at-once", type=int, default=1, help="trainings at once, each with its own threads")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Train what is missing and print the table."""
+    options = parse_options()
+    try:
+        wanted, images, code = specify(
+            options.home.resolve(), options.recipe, options.epochs, options.only, options.seeds
+        )
+        book = Book.open(options.out, options.recipe, images)
+        failed = train_missing(book, wanted, code, options.at_once)
+    except FalxError as error:
+        say(f"{type(error).__name__}: {error}")
+        return 2
+    shown = book.choose(wanted)
+    print("\n".join(describe(shown, tabulate(shown))))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The ablation: each variant differs in one ingredient, results are kept, differences are paired."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.ablation import Book, choose_variants, describe, identify, tabulate
+from benchmarks.ingredients import BASE, INGREDIENTS, change_fields, list_variants, read_field
+from pipeline.catalog import load_catalog
+from pipeline.errors import SettingsError
+from pipeline.labels import LABELS
+from pipeline.recipe import Recipe
+from pipeline.training.spec import TrainingSpec, flatten
+
+RECIPES = load_catalog().recipes
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    return flatten(recipe.model_dump())
+
+
+def make_spec(recipe: Recipe, seed: int, **changes: Any) -> TrainingSpec:
+    fields = {"protocol": "patient", "split": "s", "folders": {}, "cache": "c", "work": "w"}
+    fields |= {"data_digest": "d", "model_id": f"{recipe.name} {seed}"}
+    return TrainingSpec(recipe=recipe, seed=seed, **(fields | changes))
+
+
+@pytest.mark.parametrize("name", ["slim64", "slim128", "demo_careful", "vgg16_baseline", "cnn3"])
+def test_each_variant_differs_in_one_ingredient(name: str) -> None:
+    base = RECIPES[name]
+    found, impossible = list_variants(base)
+    assert found[BASE] == base
+    assert len(found) - 1 + len(impossible) == len(INGREDIENTS)
+    for one in INGREDIENTS:
+        word = "without" if one.is_in(base) else "with"
+        variant = found.get(f"{word} {one.name}")
+        if variant is None:
+            assert impossible[f"{word} {one.name}"]
+            continue
+        assert one.is_in(variant) != one.is_in(base)
+        changed = {field for field, value in flat(base).items() if flat(variant)[field] != value}
+        assert changed and changed <= set(one.on) | set(one.off)
+
+
+def test_what_is_taken_away_and_what_is_added_to_slim64() -> None:
+    found, impossible = list_variants(RECIPES["slim64"])
+    assert not impossible
+    assert {"without averaged weights", "without warm-up", "without degraded copies"} <= set(found)
+    assert {"with mixup", "with stochastic depth", "with balanced sampling", "with gamma"} <= set(found)
+    assert read_field(found["with mixup"], "augment.mixup") == 0.2
+
+
+def test_a_variant_that_cannot_be_is_left_out_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    found = choose_variants(RECIPES["demo_careful"], 4, ["stochastic depth", "mixup"])
+    assert list(found) == [BASE, "with mixup"]
+    assert found[BASE].stopping.epochs == 4
+    assert "left out: with stochastic depth: model.stochastic_depth: only slim" in capsys.readouterr().err
+
+
+def test_an_unknown_ingredient_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"--only \['luck'\]: there are mirror, rotation"):
+        choose_variants(RECIPES["slim64"], None, ["luck"])
+
+
+def make_answer(images: list[list[str]], wrong: set[int]) -> dict[str, Any]:
+    truth = np.array([LABELS.index(label) for _, label, _ in images])
+    answered = (truth + np.isin(np.arange(len(images)), list(wrong))) % len(LABELS)
+    return {"seconds": 1.0, "epochs": 1, "probabilities": np.eye(len(LABELS))[answered].tolist()}
+
+
+@pytest.fixture
+def images() -> list[list[str]]:
+    return [[f"image {place:03d}", LABELS[place % 4], f"group {place // 4}"] for place in range(80)]
+
+
+def test_results_are_kept_and_only_what_is_missing_or_changed_is_lacking(
+    tmp_path: Path, images: list[list[str]]
+) -> None:
+    recipe, path = RECIPES["slim64"], tmp_path / "out.json"
+    book, spec = Book.open(path, "slim64", images), make_spec(recipe, 0)
+    assert book.lacks(BASE, spec)
+    book.add(BASE, spec, "code", make_answer(images, {1}))
+    again = Book.open(path, "slim64", images)
+    assert again == book
+    assert not again.lacks(BASE, spec)
+    assert not again.lacks(BASE, make_spec(recipe, 0, model_id="of other code", work="elsewhere"))
+    changed = change_fields(recipe, {"stopping.epochs": 7})
+    for other in (make_spec(recipe, 1), make_spec(recipe, 0, data_digest="e"), make_spec(changed, 0)):
+        assert again.lacks(BASE, other) and identify(other) != identify(spec)
+        assert not again.choose([(BASE, other)]).results
+    assert again.choose([(BASE, spec)]).results == book.results
+
+
+def test_results_of_another_recipe_or_on_other_images_are_refused(
+    tmp_path: Path, images: list[list[str]]
+) -> None:
+    path = tmp_path / "out.json"
+    Book.open(path, "slim64", images).add(
+        BASE, make_spec(RECIPES["slim64"], 0), "c", make_answer(images, {1})
+    )
+    for recipe, seen in (("slim128", images), ("slim64", images[1:])):
+        with pytest.raises(SettingsError, match=r"not of .* on these .*; give another --out"):
+            Book.open(path, recipe, seen)
+
+
+def test_differences_are_paired_over_the_seeds_that_both_have(
+    tmp_path: Path, images: list[list[str]]
+) -> None:
+    book, recipe = Book.open(tmp_path / "out.json", "slim64", images), RECIPES["slim64"]
+    wrong = {(BASE, 0): {0, 5, 10, 15}, (BASE, 1): {0, 5, 10, 15, 20, 25, 30, 35}}
+    wrong |= {("with luck", seed): rows | {41, 46, 51, 56} for (_, seed), rows in wrong.items()}
+    wrong |= {("with sense", 1): set(), ("with care", 0): wrong[BASE, 0], ("with hope", 7): set()}
+    for (variant, seed), rows in wrong.items():
+        code = "old" if variant == "with luck" else "new"
+        book.add(variant, make_spec(recipe, seed), code, make_answer(images, rows))
+    found = {row["variant"]: row for row in tabulate(book, draws=400)}
+    assert list(found) == [BASE, "with sense", "with care", "with luck", "with hope"]
+    assert found["with care"]["difference"] == found["with care"]["low"] == found["with care"]["high"] == 0
+    assert found[BASE]["mean"] == pytest.approx((0.95 + 0.9) / 2, abs=0.002)
+    assert found[BASE]["spread"] == pytest.approx(0.05 / 2**0.5, abs=0.002)
+    sense, luck = found["with sense"], found["with luck"]
+    assert (sense["paired"], sense["difference"]) == (1, pytest.approx(0.1, abs=0.002))
+    assert sense["low"] > 0 > luck["high"]
+    assert luck["difference"] == pytest.approx(-0.05, abs=0.005)
+    told = list(describe(book, list(found.values())))
+    assert told[0] == "Macro-F1 on val under `patient`, 80 images in 20 groups."
+    assert all(line.count("|") == 7 for line in told[2:-1])
+    assert told[-1].strip().startswith("The results come from 2 versions of the code")
+    assert np.isnan(found["with sense"]["spread"]) and "| – |" in told[5]
+    stored = json.loads((tmp_path / "out.json").read_text())
+    assert [(row["variant"], row["seed"]) for row in stored["results"]] == sorted(wrong)
