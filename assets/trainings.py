@@ -38,7 +38,10 @@ def specify_training(
     recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
 ) -> TrainingSpec:
     """Everything that a training is, with the id that its content gives it."""
-    data_digest = digest_rows(lake.read(split_table(protocol)), recipe, protocol)
+    split = lake.read(split_table(protocol))
+    data_digest = digest_rows(split, recipe, protocol)
+    if recipe.loss.box:
+        data_digest = digest_json([data_digest, digest_boxes(lake.read("patients"), split)])
     degradations = choose_degradations(recipe, raw_store.catalog.degradations)
     identity = {
         "recipe": identify_recipe(recipe),
@@ -56,6 +59,7 @@ def specify_training(
         split=str(lake.path(split_table(protocol))),
         folders={name: str(folder) for name, folder in raw_store.folders().items()},
         cache=str(raw_store.cache_root),
+        patients=str(lake.path("patients")) if recipe.loss.box else "",
         work=str(work_folder(raw_store, recipe.name, protocol, seed, model_id)),
         weights=trainer.weights,
         device=trainer.device,
@@ -96,6 +100,14 @@ def digest_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> str:
     """Digest of what a recipe trains, validates and is tested on: files, labels and places, no reasons."""
     used = select_rows(split, recipe, protocol)
     return digest_json(used[["image_id", "collection", "path", "label", "split"]].to_numpy().tolist())
+
+
+def digest_boxes(patients: "pd.DataFrame", split: "pd.DataFrame") -> str:
+    """Digest of the tumours' boxes in the training images of a split."""
+    trained = split.loc[split["split"] == "train", "image_id"]
+    rows = patients.loc[patients["image_id"].isin(trained) & patients["box_x"].notna()]
+    shown = rows[["image_id", "box_x", "box_y", "box_w", "box_h"]].sort_values("image_id")
+    return digest_json(shown.to_numpy().tolist())
 
 
 def select_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> "pd.DataFrame":

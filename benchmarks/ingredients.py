@@ -57,6 +57,7 @@ INGREDIENTS = (
         {"data.sampling": "once"},
         {"data.sampling": "balanced", "loss.class_weights": "none"},
     ),
+    Ingredient("the tumour's box", {"loss.box": 0.0}, {"loss.box": 1.0}),
     Ingredient("warm-up", {"schedule.warmup_epochs": 0.0}, {"schedule.warmup_epochs": 1.0}),
     Ingredient("averaged weights", {"ema": None}, {"ema": 0.99}),
 )

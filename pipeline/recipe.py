@@ -121,6 +121,13 @@ class LossSpec(Strict):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: n / (classes × n of the class), from the training part"
     )
+    box: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="slim alone: weight of the loss of the tumour's box, which a second head learns where "
+        "the reference knows one; that head is dropped afterwards; 0 = none",
+    )
 
 
 class OptimiserSpec(Strict):
@@ -221,6 +228,10 @@ class Recipe(Strict):
             yield "input.normalise: backbone needs a model named timm:<name>; use unit or half"
         if self.model.stochastic_depth and self.model.name != "slim":
             yield "model.stochastic_depth: only slim has blocks to skip; leave it out"
+        if self.loss.box and self.model.name != "slim":
+            yield "loss.box: only slim has a place for a second head; leave it out"
+        if self.loss.box and any(stage.freeze == 1 for stage in stages):
+            yield "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out"
         if self.data.sampling == "balanced" and self.loss.class_weights == "balanced":
             yield "data.sampling: class weights balance already; set loss.class_weights: none, or once"
         if self.schedule.name == "plateau" and self.schedule.warmup_epochs:

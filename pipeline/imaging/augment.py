@@ -19,7 +19,7 @@ from pipeline.digests import seed_for
 from pipeline.errors import CatalogError
 from pipeline.imaging.degrade import DEGRADERS, degrade
 from pipeline.imaging.draws import draw_uniforms
-from pipeline.imaging.warps import draw_maps, sample_planes, warp_planes
+from pipeline.imaging.warps import draw_maps, move_boxes, sample_planes, warp_planes
 from pipeline.recipe import AugmentSpec
 
 # Columns of a sample's uniforms: fixed, so that switching one change on leaves the draws of the others.
@@ -83,6 +83,16 @@ class Augmenter:
         """Which images of a batch this augmenter mirrors: bool [n]; the draws of `__call__`."""
         maps = draw_maps(self._spec, [seed_for(self._seed, epoch, image_id) for image_id in image_ids], 1, 1)
         return np.zeros(len(image_ids), dtype=bool) if maps is None else maps[:, 0, 0] < 0
+
+    def move_boxes(self, boxes: Floats, image_ids: Sequence[str], epoch: int, side: int) -> Floats:
+        """Where the boxes of a batch's images lie once `__call__` has changed them: float64 [n, 4].
+
+        Args:
+            boxes: centre x, centre y, width, height, fractions of the image; NaN where there is none.
+            side: of the square images, pixels.
+        """
+        seeds = [seed_for(self._seed, epoch, image_id) for image_id in image_ids]
+        return move_boxes(boxes, draw_maps(self._spec, seeds, side, side), side, side)
 
     def _change_by_plane(self, planes: NDArray[np.uint8], maps: Floats | None, draws: Floats) -> torch.Tensor:
         changed = np.empty(planes.shape, np.float32)

@@ -15,6 +15,9 @@ _FLIP, _ANGLE, _TOP, _LEFT, _CROPS = range(5)
 _CROP_TRIES = 10
 _STREAM = 1
 
+# A tumour of which less is in the picture is no longer there to be found.
+_SEEN = 0.25
+
 Floats = NDArray[np.float64]
 
 
@@ -68,6 +71,32 @@ def draw_crops(
     left = np.where(fits[chosen], np.floor(draws[:, _LEFT] * (room_x + 1)), room_x // 2)
     top = np.where(fits[chosen], np.floor(draws[:, _TOP] * (room_y + 1)), room_y // 2)
     return left, top, crop_width, crop_height
+
+
+def move_boxes(boxes: Floats, maps: Floats | None, height: int, width: int) -> Floats:
+    """Where boxes lie after their images were warped: float64 [n, 4] to the same.
+
+    A box is centre x, centre y, width, height, as fractions of the image, NaN where there is none. Of a
+    rotated box the upright one around it is taken, and of that what is inside the image; NaN where that is
+    less than a quarter of it.
+
+    Args:
+        maps: as of `draw_maps`; None = nothing moves.
+    """
+    if maps is None:
+        return boxes.copy()
+    side = np.array([width, height])
+    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) / 2
+    # From fractions of the edges to pixels, whose centres are whole numbers.
+    places = (boxes[:, None, :2] + corners * boxes[:, None, 2:]) * side - 0.5
+    moved = np.linalg.solve(maps[:, None, :, :2], (places - maps[:, None, :, 2])[..., None])[..., 0]
+    moved = (moved + 0.5) / side
+    low, high = moved.min(axis=1), moved.max(axis=1)
+    whole = np.prod(high - low, axis=1)
+    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    seen = np.prod(high - low, axis=1) >= _SEEN * whole
+    kept: Floats = np.where(seen[:, None], np.concatenate([(low + high) / 2, high - low], axis=1), np.nan)
+    return kept
 
 
 def warp_planes(planes: NDArray[np.uint8], maps: Floats | None) -> NDArray[np.uint8]:

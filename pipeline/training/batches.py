@@ -1,6 +1,6 @@
 """The images of a training, in memory; which of them make a batch is a function of (seed, epoch) alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 
 from pipeline.digests import seed_for
 from pipeline.errors import TrainingError
@@ -16,6 +17,9 @@ from pipeline.labels import LABELS
 from pipeline.tables import from_arrow
 from pipeline.training.selection import select_used
 from pipeline.training.spec import TrainingSpec
+
+Floats = NDArray[np.float64]
+BOX = ("box_x", "box_y", "box_w", "box_h")
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,14 @@ class Part:
         images: uint8 [n, size, size], grey.
         labels: int64 [n], index into `LABELS`.
         image_ids: n of them; one can come twice, with the label of its file.
+        boxes: float64 [n, 4], centre x, centre y, width and height of the tumour's box as fractions of the
+            image, NaN where none is known; none where boxes are not learnt.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     image_ids: tuple[str, ...]
+    boxes: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -42,7 +49,7 @@ class Part:
             TrainingError: the device's memory does not hold them.
         """
         try:
-            return Part(self.images.to(device), self.labels.to(device), self.image_ids)
+            return replace(self, images=self.images.to(device), labels=self.labels.to(device))
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"{len(self):,} images, {self.images.numel() / 1e9:.1f} GB, do not fit the memory of "
@@ -65,7 +72,30 @@ def load_parts(spec: TrainingSpec) -> tuple[Part, Part]:
     size, root = spec.recipe.input.size, Path(spec.cache)
     cache = open_cache(rows, folders, size=size, root=root, workers=spec.workers)
     train, val = (_take_part(rows[rows["split"] == name], cache) for name in ("train", "val"))
+    if spec.recipe.loss.box:
+        train = replace(train, boxes=read_boxes(spec, train.image_ids))
     return (shuffle_labels(train, spec.seed) if spec.recipe.is_control else train), val
+
+
+def read_boxes(spec: TrainingSpec, image_ids: Sequence[str]) -> Floats:
+    """The tumour's box in each image, float64 [n, 4] (see `Part`), from the `patients` table.
+
+    A network sees the whole image, squeezed to a square, so fractions stay what they are.
+
+    Raises:
+        TrainingError: the table is missing, or knows a box in none of the images.
+    """
+    path = Path(spec.patients)
+    if not path.is_file():
+        raise TrainingError(f"loss.box: no patients table at {path}; materialise patients first")
+    table = from_arrow("patients", pq.read_table(path)).set_index("image_id")[list(BOX)]
+    boxes: Floats = table.reindex(list(image_ids)).to_numpy(np.float64)
+    if np.isnan(boxes).any(axis=1).all():
+        raise TrainingError(
+            f"loss.box: no box is known in the {len(boxes):,} training images of recipe "
+            f"{spec.recipe.name!r}; bring in the reference collection, or leave loss.box out"
+        )
+    return boxes
 
 
 def shuffle_labels(part: Part, seed: int) -> Part:

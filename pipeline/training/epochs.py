@@ -41,7 +41,7 @@ def train_epoch(spec: TrainingSpec, state: State, device: Device, feed: Feed, te
         set_rate(state.optimiser, rate)
         own = [piece.rows for piece in divide_batch(state, len(batch), team)]
         inputs = feed.take(batch, np.concatenate(own), epoch)
-        targets = make_targets(part, batch, device.name)
+        targets = make_targets(part, batch, device.name, feed.find_boxes(batch, epoch))
         loss, hits = take_step(state, device, recipe, inputs, targets, class_weights, team)
         if state.average:
             state.average.update(state.model, step)

@@ -46,6 +46,9 @@ class Feed(Protocol):
     def take(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
         """The inputs at some places of a batch, int64 [n]: images [n, 1, h, w] or features [n, f]."""
 
+    def find_boxes(self, batch: Batch, epoch: int) -> torch.Tensor | None:
+        """The boxes in a batch before it is mixed, float32 [n, 4] as in `Part`; none if not learnt."""
+
     def answer(self, model: Network, team: Team, *, batch_size: int) -> np.ndarray:
         """Probabilities of val, float64 [n, 4], under a model in evaluation mode."""
 
@@ -73,6 +76,13 @@ class PixelFeed:
         shares = self._move(batch.shares[places]).float()[:, None, None, None]
         mixed: torch.Tensor = shares * own + (1 - shares) * other
         return mixed
+
+    def find_boxes(self, batch: Batch, epoch: int) -> torch.Tensor | None:
+        """The boxes, moved as their images are."""
+        if self.train.boxes is None:
+            return None
+        boxes, side = self.train.boxes[batch.rows], self._recipe.input.size
+        return self._move(self.augmenter.move_boxes(boxes, batch.keys, epoch, side)).float()
 
     def _draw(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
         images = self.train.images[self._move(batch.rows[places])]
@@ -104,6 +114,10 @@ class FeatureFeed:
             for index in (mirrored.astype(np.int64), batch.rows[places])
         )
         return self._versions[version, row]
+
+    def find_boxes(self, batch: Batch, epoch: int) -> torch.Tensor | None:
+        """None: a frozen backbone learns nothing from them."""
+        return None
 
     def answer(self, model: Network, team: Team, *, batch_size: int) -> np.ndarray:
         """Probabilities of val, float64 [n, 4]; a head is too little work to be shared out."""

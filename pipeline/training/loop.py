@@ -8,6 +8,7 @@ does not fit the device's memory, training goes back to the last finished epoch 
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pipeline.digests import seed_for
@@ -100,7 +101,8 @@ def _begin(spec: TrainingSpec, team: Team, *, parts: int = 1) -> tuple[State, De
     state.parts = max(state.parts, parts)
     if state.parts > 1:
         why["memory"] = describe_parts(spec.recipe, state.parts, team.size)
-    for network in (state.model, state.average.model) if state.average else (state.model,):
+    followers = [state.average.model] if state.average else []
+    for network in (state.trained, *followers):
         team.follow(list(network.state_dict().values()))
     share_layers(state.model, team)
     stage = find_stage(spec.recipe, state.history)
@@ -144,6 +146,9 @@ def _describe(
     total, trains = count_parameters(state.model)
     sizes = {"train images": f"{len(parts[0]):,}", "val images": f"{len(parts[1]):,}"}
     names = {"recipe": spec.recipe.name, "protocol": spec.protocol, "seed": str(spec.seed)}
+    if parts[0].boxes is not None:
+        known = int((~np.isnan(parts[0].boxes[:, 0])).sum())
+        sizes["boxes"] = f"known in {known:,} training images; what learns them is no part of the model"
     return names | sizes | {"parameters": f"{total:,}, of which {trains:,} train"} | why
 
 

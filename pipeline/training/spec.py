@@ -22,6 +22,9 @@ class TrainingSpec(Strict):
     split: str = Field(description="path of the `splits` table, a Parquet file")
     folders: dict[str, str] = Field(description="collection -> its raw folder")
     cache: str = Field(description="folder of the decoded images")
+    patients: str = Field(
+        "", description="path of the `patients` table, for the boxes; empty = none are learnt"
+    )
     work: str = Field(description="folder of this training: checkpoints, history, result")
     weights: str = Field("", description="folder of ImageNet weights, looked in before timm's cache and hub")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<n> or mps")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from pipeline.errors import TrainingError
 from pipeline.recipe import Recipe
@@ -17,6 +18,7 @@ from pipeline.training.averaging import MovingAverage
 from pipeline.training.checkpoints import write_best, write_checkpoint, write_history
 from pipeline.training.devices import Device
 from pipeline.training.events import add_event
+from pipeline.training.locating import Locator, build_locator
 from pipeline.training.models import Network
 from pipeline.training.optimisers import make_optimiser
 from pipeline.training.progress import Stage, find_stage
@@ -33,6 +35,7 @@ class State:
     Args:
         stage: number of the stage that the optimiser belongs to, from 1.
         parts: into how many parts each batch goes, so that it fits the device's memory.
+        locator: the second head, which learns boxes and is no part of the model; none where none are learnt.
     """
 
     model: Network
@@ -42,18 +45,29 @@ class State:
     seconds: float = 0.0
     stage: int = 1
     parts: int = 1
+    locator: Locator | None = None
 
     @property
     def judged(self) -> Network:
         """The weights that are validated and kept: the averaged ones where there are any."""
         return self.average.model if self.average else self.model
 
+    @property
+    def trained(self) -> nn.Module:
+        """All that the optimiser changes."""
+        return self.model if self.locator is None else nn.ModuleList([self.model, self.locator])
+
 
 def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
     """The state before the first epoch, on the device."""
     model.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(model, spec.recipe.ema) if spec.recipe.ema else None
-    return State(model, make_optimiser(model, spec.recipe.optimiser), average)
+    locator = build_locator(spec.recipe, model)
+    state = State(model, make_optimiser(model, spec.recipe.optimiser), average)
+    if locator is not None:
+        state.locator = locator.to(device.name)
+        state.optimiser = make_optimiser(state.trained, spec.recipe.optimiser)
+    return state
 
 
 def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:
@@ -61,7 +75,7 @@ def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:
     if stage.number == state.stage:
         return
     state.model.freeze(stage.spec.freeze)
-    state.optimiser = make_optimiser(state.model, recipe.optimiser)
+    state.optimiser = make_optimiser(state.trained, recipe.optimiser)
     state.stage = stage.number
 
 
@@ -76,6 +90,8 @@ def restore_state(
     enter_stage(state, recipe, trained)
     state.model.load_state_dict(checkpoint["model"])
     state.optimiser.load_state_dict(checkpoint["optimiser"])
+    if state.locator is not None:
+        state.locator.load_state_dict(checkpoint["locator"])
     if state.average:
         state.average.model.load_state_dict(checkpoint["average"])
     state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
@@ -106,6 +122,8 @@ def save_state(
         "origin": state.model.origin,
         "environment": describe_environment(device, team),
     }
+    if state.locator is not None:
+        stored["locator"] = state.locator.state_dict()
     with explaining(work, state, f"epoch {len(state.history)}"):
         write_history(work, state.history)
         if kept:

@@ -6,8 +6,9 @@ from pipeline.errors import TrainingError
 from pipeline.recipe import Recipe
 from pipeline.training.devices import Device
 from pipeline.training.inputs import normalise
+from pipeline.training.locating import answer_both
 from pipeline.training.state import State
-from pipeline.training.targets import Targets, measure_loss
+from pipeline.training.targets import Targets, measure_loss, sum_box_losses
 from pipeline.training.team import Piece, Team
 
 # Batch norm cannot be trained on a single image.
@@ -42,7 +43,8 @@ def take_step(
         team: the processes that compute the batch together; none = this one alone.
 
     Returns:
-        This process's share of the mean loss, and of the number of right answers, both on the device.
+        This process's share of the mean loss, boxes included, and of the number of right answers, both on the
+        device.
 
     Raises:
         torch.OutOfMemoryError: the device's memory does not hold a part.
@@ -50,31 +52,37 @@ def take_step(
     team = team or Team()
     state.optimiser.zero_grad(set_to_none=True)
     pieces = divide_batch(state, len(targets), team)
-    whole = targets.weigh(class_weights)
+    whole, seen = targets.weigh(class_weights), targets.count_boxes()
     losses = []
     hits = torch.zeros((), dtype=torch.int64, device=inputs.device)
     for some, piece in zip(torch.split(inputs, [len(piece.rows) for piece in pieces]), pieces, strict=True):
         theirs, team.piece = targets.pick(torch.from_numpy(piece.rows).to(inputs.device)), piece
-        logits = _answer(state, device, recipe, some)
+        logits, boxes = _answer(state, device, recipe, some)
         loss = measure_loss(logits.float(), theirs, recipe.loss, class_weights)
         if len(pieces) > 1 or team.size > 1:
             loss = loss * (theirs.weigh(class_weights) / whole)
+        if boxes is not None:
+            loss = loss + recipe.loss.box * sum_box_losses(boxes, theirs) / seen
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         hits += theirs.count_hits(logits)
-    team.add_up_gradients(list(state.model.parameters()))
+    team.add_up_gradients(list(state.trained.parameters()))
     state.optimiser.step()
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum(), hits
 
 
-def _answer(state: State, device: Device, recipe: Recipe, inputs: torch.Tensor) -> torch.Tensor:
-    """Logits of images, or of features that stand for them."""
-    features = inputs.ndim == 2
-    if not features:
-        inputs = normalise(inputs, recipe).contiguous(memory_format=torch.channels_last)
+def _answer(
+    state: State, device: Device, recipe: Recipe, inputs: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Logits of images, or of features that stand for them; and boxes, where they are learnt."""
+    if inputs.ndim == 2:
+        with device.autocast():
+            return state.model.head(inputs), None
+    inputs = normalise(inputs, recipe).contiguous(memory_format=torch.channels_last)
     with device.autocast():
-        logits: torch.Tensor = state.model.head(inputs) if features else state.model(inputs)
-    return logits
+        if state.locator is not None:
+            return answer_both(state.model, state.locator, inputs)
+        return state.model(inputs), None
 
 
 def split_further(recipe: Recipe, parts: int, processes: int = 1) -> int:

@@ -12,6 +12,9 @@ from pipeline.recipe import LossSpec
 from pipeline.training.batches import Part
 from pipeline.training.sampling import Batch
 
+# A tenth of the image: a box that is farther off pulls no harder.
+BEND = 0.1
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -21,20 +24,24 @@ class Targets:
         labels: int64 [n].
         others: int64 [n], the labels of what is mixed in; none where nothing is.
         shares: float32 [n], the part of each image that is `labels`'; the rest is that of `others`.
+        boxes: float32 [n, 4], or of mixtures [n, 8], the box of what is mixed in behind: centre x, centre y,
+            width, height of the tumour, fractions of the image, NaN where unknown; none: not learnt.
     """
 
     labels: torch.Tensor
     others: torch.Tensor | None = None
     shares: torch.Tensor | None = None
+    boxes: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def pick(self, rows: torch.Tensor) -> "Targets":
         """Those of some rows, int64 [m]."""
-        if self.others is None or self.shares is None:
-            return Targets(self.labels[rows])
-        return Targets(self.labels[rows], self.others[rows], self.shares[rows])
+        others, shares, boxes = (
+            None if values is None else values[rows] for values in (self.others, self.shares, self.boxes)
+        )
+        return Targets(self.labels[rows], others, shares, boxes)
 
     def weigh(self, class_weights: torch.Tensor | None) -> torch.Tensor | int:
         """What the sum of the losses is divided by: images, or the sum of their classes' weights."""
@@ -45,6 +52,18 @@ class Targets:
             weights = self.shares * weights + (1 - self.shares) * class_weights[self.others]
         return weights.sum()
 
+    def weigh_boxes(self) -> torch.Tensor:
+        """What each box counts: float32 [n, 1] or [n, 2]; 0 where it is unknown, else its image's share."""
+        assert self.boxes is not None
+        known = (~self.boxes[:, ::4].isnan()).float()
+        return known if self.shares is None else known * torch.stack([self.shares, 1 - self.shares], dim=1)
+
+    def count_boxes(self) -> torch.Tensor | int:
+        """What the sum of the boxes' losses is divided by: the boxes, in mixtures by their shares."""
+        if self.boxes is None:
+            return 0
+        return self.weigh_boxes().sum().clamp(min=torch.finfo(torch.float32).tiny)
+
     def count_hits(self, logits: torch.Tensor) -> torch.Tensor:
         """How many answers name the truth, of a mixture that of its greater part: int64, no axes."""
         labels = self.labels
@@ -53,12 +72,17 @@ class Targets:
         return (logits.argmax(dim=1) == labels).sum()
 
 
-def make_targets(part: Part, batch: Batch, device: str) -> Targets:
-    """The targets of a whole batch, on a device."""
+def make_targets(part: Part, batch: Batch, device: str, boxes: torch.Tensor | None = None) -> Targets:
+    """The targets of a whole batch, on a device.
+
+    Args:
+        boxes: float32 [n, 4] on the device, those of the images before they are mixed.
+    """
     labels = part.labels[torch.from_numpy(batch.rows).to(device)]
     if batch.shares is None:
-        return Targets(labels)
-    return Targets(labels, labels.roll(-1), torch.from_numpy(batch.shares).float().to(device))
+        return Targets(labels, boxes=boxes)
+    both = None if boxes is None else torch.cat([boxes, boxes.roll(-1, dims=0)], dim=1)
+    return Targets(labels, labels.roll(-1), torch.from_numpy(batch.shares).float().to(device), both)
 
 
 def measure_loss(
@@ -85,3 +109,18 @@ def measure_loss(
     )
     mixed = targets.shares * own + (1 - targets.shares) * other
     return mixed.sum() / targets.weigh(class_weights)
+
+
+def sum_box_losses(found: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """The sum of the smooth L1 losses of boxes float32 [n, 4], unknown ones left out: a tensor without axes.
+
+    Summed over the four numbers of a box (Girshick 2015, arXiv 1504.08083), square below `BEND`; of a mixture
+    both boxes count, each by its share, as both labels do.
+    """
+    assert targets.boxes is not None
+    weights = targets.weigh_boxes()
+    wanted = targets.boxes.reshape(len(targets), targets.boxes.shape[1] // 4, 4)
+    # Not a product with the weight alone: 0 times NaN is NaN, in the gradient too.
+    wanted = torch.where(wanted.isnan(), found.detach()[:, None], wanted)
+    losses = F.smooth_l1_loss(found[:, None].expand_as(wanted), wanted, reduction="none", beta=BEND)
+    return (losses.sum(dim=2) * weights).sum()

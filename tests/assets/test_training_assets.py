@@ -86,6 +86,28 @@ def test_a_model_is_named_by_data_and_recipe_and_not_by_the_machine(specify):
     assert name_models(specify("cnn4_299")) not in names
 
 
+def test_a_model_that_learns_boxes_depends_on_them_and_no_other_does(curated):
+    lake, store = curated
+    plain = store.catalog.recipes["slim64"]
+    recipes = [plain, plain.model_copy(update={"loss": plain.loss.model_copy(update={"box": 1.0})})]
+
+    def specify_both():
+        return [specify_all(recipe, "patient", lake, store, Trainer())[0] for recipe in recipes]
+
+    before = specify_both()
+    assert [spec.patients for spec in before] == ["", str(lake.path("patients"))]
+    split, patients = lake.read("splits/patient"), lake.read("patients").set_index("image_id")
+    chosen = {name: split.loc[split["split"] == name, "image_id"].iloc[0] for name in ("train", "test")}
+    found = {}
+    for name, image_id in chosen.items():
+        changed = patients.copy()
+        changed.loc[image_id, ["box_x", "box_y", "box_w", "box_h"]] = [0.5, 0.5, 0.11, 0.12]
+        lake.write("patients", changed.reset_index(), inputs=name, code="c")
+        found[name] = [spec.model_id for spec in specify_both()]
+    assert found["test"] == [spec.model_id for spec in before]
+    assert found["train"][0] == before[0].model_id and found["train"][1] != before[1].model_id
+
+
 def test_the_settings_can_say_how_many_seeds(specify):
     assert [spec.seed for spec in specify()] == [0]
     assert [spec.seed for spec in specify(seeds=3)] == [0, 1, 2]

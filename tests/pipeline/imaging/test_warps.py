@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from pipeline.imaging.warps import draw_crops, draw_maps, sample_planes, warp_planes
+from pipeline.imaging.warps import draw_crops, draw_maps, move_boxes, sample_planes, warp_planes
 from pipeline.recipe import AugmentSpec
 
 SEEDS = list(range(4000))
@@ -153,3 +153,74 @@ def test_what_lies_outside_is_black(make_heads) -> None:
     for warped in (warp_planes(white, maps)[0], sample_planes(torch.ones(1, 64, 64), maps)[0].numpy() * 255):
         assert (warped[:, 45:] == 0).all()
         assert (warped[:, :43] > 254).all()
+
+
+BOX = np.array([0.4, 0.55, 0.3, 0.2])
+
+
+def measure_box(plane: np.ndarray) -> np.ndarray:
+    """Centre x, centre y, width, height of what is bright, as fractions."""
+    down, across = np.nonzero(plane > 127)
+    height, width = plane.shape
+    low = np.array([across.min() / width, down.min() / height])
+    high = np.array([(across.max() + 1) / width, (down.max() + 1) / height])
+    return np.concatenate([(low + high) / 2, high - low])
+
+
+def draw_box(box: np.ndarray, height: int, width: int) -> np.ndarray:
+    plane = np.zeros((height, width), np.uint8)
+    left, right = (round(width * (box[0] + side * box[2] / 2)) for side in (-1, 1))
+    top, bottom = (round(height * (box[1] + side * box[3] / 2)) for side in (-1, 1))
+    plane[top:bottom, left:right] = 255
+    return plane
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        AugmentSpec(hflip=0.5),
+        AugmentSpec(rotate=30),
+        AugmentSpec(crop_scale=(0.8, 1)),
+        AugmentSpec(hflip=0.5, rotate=20, crop_scale=(0.6, 1), crop_ratio=(0.8, 1.25)),
+    ],
+    ids=["mirror", "rotation", "crop", "all"],
+)
+def test_a_box_follows_its_image(spec: AugmentSpec) -> None:
+    height, width, count = 200, 240, 40
+    planes = np.stack([draw_box(BOX, height, width)] * count)
+    maps = draw_maps(spec, range(count), height, width)
+    moved = move_boxes(np.stack([BOX] * count), maps, height, width)
+    for plane, box in zip(warp_planes(planes, maps), moved, strict=True):
+        assert np.isfinite(box).all()
+        assert measure_box(plane) == pytest.approx(box, abs=2.5 / height)
+
+
+def test_a_mirrored_box_is_exact_and_an_unknown_one_stays_unknown() -> None:
+    boxes = np.stack([BOX, np.full(4, np.nan)])
+    maps = draw_maps(AugmentSpec(hflip=1), [0, 1], 50, 60)
+    moved = move_boxes(boxes, maps, 50, 60)
+    assert moved[0] == pytest.approx([0.6, 0.55, 0.3, 0.2], abs=1e-12)
+    assert np.isnan(moved[1]).all()
+    assert np.array_equal(move_boxes(boxes, None, 50, 60), boxes, equal_nan=True)
+
+
+def test_of_a_box_that_is_cut_the_rest_counts_while_a_quarter_of_it_is_seen() -> None:
+    shift = np.array([[[1.0, 0, 30], [0, 1, 0]]])  # 30 of 100 pixels to the left
+    inside, cut, gone = np.array([[0.5, 0.5, 0.2, 0.2], [0.3, 0.5, 0.2, 0.2], [0.22, 0.5, 0.2, 0.2]])[:, None]
+    assert move_boxes(inside, shift, 100, 100)[0] == pytest.approx([0.2, 0.5, 0.2, 0.2])
+    assert move_boxes(cut, shift, 100, 100)[0] == pytest.approx([0.05, 0.5, 0.1, 0.2])
+    assert np.isnan(move_boxes(gone, shift, 100, 100)).all()
+
+
+@given(st.integers(0, 10_000), st.floats(0, 180), st.floats(0.1, 1))
+@settings(deadline=None)
+def test_moved_boxes_lie_in_the_image_or_nowhere(seed: int, rotate: float, low: float) -> None:
+    spec = AugmentSpec(hflip=0.5, rotate=rotate, crop_scale=(low, 1))
+    boxes = np.random.default_rng(seed).uniform(0.2, 0.6, (20, 4))
+    moved = move_boxes(boxes, draw_maps(spec, range(seed, seed + 20), 64, 64), 64, 64)
+    known = moved[np.isfinite(moved).all(axis=1)]
+    assert (np.isnan(moved).any(axis=1) == np.isnan(moved).all(axis=1)).all()
+    assert (known[:, 2:] > 0).all()
+    assert (known[:, :2] - known[:, 2:] / 2 >= -1e-9).all() and (
+        known[:, :2] + known[:, 2:] / 2 <= 1 + 1e-9
+    ).all()

@@ -1,0 +1,64 @@
+"""A second head of the slim network, which says where the tumour is; there while training and no longer.
+
+Multi-task learning after Caruana 1997 (Machine Learning 28): what finds the tumour may help to name it.
+"""
+
+import torch
+from torch import nn
+
+from pipeline.recipe import Recipe
+from pipeline.training.models import Network
+
+
+class Locator(nn.Module):
+    """From the last feature maps, float [n, f, h, w], to a box, float [n, 4].
+
+    Centre x, centre y, width and height are fractions of the input, 0 to 1. Each place of the maps gets a
+    share, by a softmax; the centre is the mean of the places by their shares (the soft argmax, as in Nibali
+    et al. 2018, arXiv 1801.07372), and the size is told from the mean of the features by the same shares.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.place = nn.Linear(width, 1)
+        self.size = nn.Linear(width, 2)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """[n, f, h, w] -> [n, 4], in float32 whatever the maps are."""
+        height, width = maps.shape[2:]
+        features = maps.flatten(2).transpose(1, 2)
+        shares = self.place(features).float().softmax(dim=1)
+        across = (torch.arange(width, device=maps.device) + 0.5) / width
+        down = (torch.arange(height, device=maps.device) + 0.5) / height
+        places = torch.stack([across.repeat(height), down.repeat_interleave(width)], dim=1)
+        centre = (shares * places).sum(dim=1)
+        size = self.size((shares * features).sum(dim=1)).float().sigmoid()
+        return torch.cat([centre, size], dim=1)
+
+
+def build_locator(recipe: Recipe, network: Network) -> Locator | None:
+    """The second head of a recipe that learns boxes, else none; drawn from torch's global generator."""
+    if not recipe.loss.box:
+        return None
+    dense = next(module for module in network.head.modules() if isinstance(module, nn.Linear))
+    return Locator(dense.in_features)
+
+
+def answer_both(
+    network: Network, locator: Locator, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [n, classes] and boxes [n, 4] of normalised images, the backbone computed once."""
+    maps = find_maps(network)(images)
+    return network.head(find_mean(network)(maps)), locator(maps)
+
+
+def find_maps(network: Network) -> nn.Sequential:
+    """The layers of the slim network up to its last feature maps."""
+    assert isinstance(network.backbone, nn.Sequential)
+    return network.backbone[:-1]
+
+
+def find_mean(network: Network) -> nn.Module:
+    """The layer behind them, which averages over all places."""
+    assert isinstance(network.backbone, nn.Sequential)
+    return network.backbone[-1]
