@@ -157,7 +157,7 @@ def test_a_registry_that_cannot_be_reached_is_said(settings):
     settings.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     page = AppTest.from_file(str(launch.PAGE), default_timeout=120).run()
     assert not page.exception
-    assert "TrackingError: list_models: the MLflow server at http://127.0.0.1:9" in say(page)
+    assert "TrackingError: read_alias: the MLflow server at http://127.0.0.1:9" in say(page)
     assert SCOPE in say(page)
 
 
