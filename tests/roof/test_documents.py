@@ -41,11 +41,25 @@ def test_the_readme_has_a_row_for_every_collection_and_recipe(name):
     assert re.search(rf"^\|.*`{name}`.*\|", README, re.MULTILINE)
 
 
-def test_every_folder_of_the_file_tree_exists():
+def list_tree() -> list[str]:
     tree = README.split("```text", 1)[1].split("```", 1)[0]
-    for line in tree.strip().splitlines():
-        path = line.split()[0]
+    return [line.split()[0] for line in tree.strip().splitlines()]
+
+
+def test_every_folder_of_the_file_tree_exists():
+    for path in list_tree():
         assert (ROOT / path).exists(), path
+
+
+def test_every_package_and_every_module_of_assets_has_its_line_in_the_file_tree():
+    """What the assets share, and the sections of a page, are told by the lines beside them."""
+    packages = {path.parent.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/__init__.py")}
+    shown = {f"{path.as_posix()}/" for path in packages if "tests" not in path.parts}
+    shown -= {"assets/", "resources/", "pipeline/", "pipeline/imaging/degradations/"}
+    shown -= {"pipeline/audit/sections/", "pipeline/report/sections/"}
+    modules = {path.name for path in ROOT.glob("assets/*.py")} - {"__init__.py"}
+    shown |= {f"assets/{name}" for name in modules - {"materials.py", "partitions.py"}}
+    assert shown - set(list_tree()) == set()
 
 
 def test_the_reference_is_what_the_code_says():
