@@ -8,10 +8,12 @@ import pytest
 
 from commands.reference import PAGE, PARTS, render_fields, render_reference
 from pipeline.catalog import load_catalog
+from pipeline.serving.card import SCOPE
 from resources.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+FLOORS = ("commands", "assets", "resources", "pipeline")
 COMMANDS = re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE)
 
 
@@ -70,6 +72,13 @@ def test_the_reference_is_what_the_code_says():
 def test_every_field_of_the_catalog_has_a_meaning(model):
     rows = [line.split(" | ") for line in render_fields(model).splitlines()[2:]]
     assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
+
+
+def test_the_sentence_of_scope_is_written_once():
+    """And in one docstring, which Dagster shows as the asset's description."""
+    places = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+    said = {path.relative_to(ROOT).as_posix() for path in places if SCOPE in path.read_text(encoding="utf-8")}
+    assert said == {"pipeline/serving/card.py", "assets/explanations.py"}
 
 
 def test_the_license_is_mit():
