@@ -118,8 +118,7 @@ def publish_scores(
     from pipeline.serving.package import CARD
 
     name = registered_name(spec.recipe.name, spec.protocol)
-    version = mlflow.find_version(name, spec.model_id)
-    run_id = str(mlflow.client.get_model_version(name, version).run_id)
+    run_id, version = mlflow.find_run(name, spec.model_id), mlflow.find_version(name, spec.model_id)
     own = metrics[metrics["model_id"] == spec.model_id]
     scores = mlflow.log_scores(run_id, own, logged_model=mlflow.find_logged_model(name, version))
     mlflow.log_files(run_id, {f"figures/{title}.png": png for title, png in figures.items()})

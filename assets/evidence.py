@@ -103,8 +103,6 @@ def publish_evidence(
     from pipeline.evaluation.misses import list_misses
 
     model_id = str(clean["model_id"].iloc[0])
-    name = registered_name(recipe, protocol)
-    version = mlflow.find_version(name, model_id)
-    run_id = str(mlflow.client.get_model_version(name, version).run_id)
+    run_id = mlflow.find_run(registered_name(recipe, protocol), model_id)
     files = {f"figures/{title}.png": png for title, png in figures.items()}
     mlflow.log_files(run_id, {**files, "misses.csv": list_misses(clean).to_csv(index=False)})

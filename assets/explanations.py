@@ -162,9 +162,7 @@ def publish(mlflow: "Connection", spec: "TrainingSpec", explanations: "pd.DataFr
     from pipeline.evaluation.canvas import png
     from pipeline.explanations.figures import pointing_figure
 
-    name = registered_name(spec.recipe.name, spec.protocol)
-    version = mlflow.find_version(name, spec.model_id)
-    run_id = str(mlflow.client.get_model_version(name, version).run_id)
+    run_id = mlflow.find_run(registered_name(spec.recipe.name, spec.protocol), spec.model_id)
     files: dict[str, bytes | str] = {
         f"explanations/{sheet}.png": (sheets_folder(spec) / f"{sheet}.png").read_bytes() for sheet in SHEETS
     }

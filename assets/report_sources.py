@@ -8,7 +8,7 @@ from assets.audit import COUNTED
 from assets.evaluation import DRAWS, PAIRED_DRAWS, find_predictions
 from assets.gate import inspect
 from assets.materials import code_version, digest_entries
-from assets.robustness import find_answered, measure_all
+from assets.robustness import JUDGE, find_answered, measure_all, measure_model, read_judge
 from assets.trainings import judge, read_result, select_rows, work_folder
 from pipeline.errors import ReportError
 from pipeline.labels import PROTOCOLS
@@ -31,7 +31,6 @@ CODE = code_version(
 ANSWERS = ("predictions", "validations")
 COUNTS = ("metrics", "evidence")
 KNOWN = ("groups", "patients", "files", "thumbnails")
-REFERENCE = "cnn3"
 
 
 def name_code(raw_store: RawStore) -> str:
@@ -133,18 +132,12 @@ def measure_one(
     """Rows of `robustness` of one model; none where it answered clean images alone."""
     import pandas as pd
 
-    from pipeline.evaluation.evidence import fit_on_val
-    from pipeline.evaluation.robustness import measure_robustness
     from pipeline.schemas import TABLES
 
     if not (answers["variant"] != "clean").any():
         return pd.DataFrame(columns=TABLES["robustness"].names)
-    judge, table = None, f"predictions/{protocol_path(protocol)}/{REFERENCE}"
-    if lake.manifest(table) is not None:
-        judge = lake.read(table)
-        judge = judge[judge["seed"] == judge["seed"].min()]
-    temperature = fit_on_val(validated).temperature
-    return measure_robustness(answers, temperature, judge, draws=DRAWS)
+    judge = read_judge(lake) if protocol == "patient" and has_table(lake, JUDGE) else None
+    return measure_model(answers, validated, judge)
 
 
 def rank_one(lake: Lake, recipe: str, protocol: str) -> "pd.DataFrame":
@@ -263,7 +256,7 @@ def name_model_tables(lake: Lake, recipe: str, protocol: str) -> list[str]:
     place = f"{protocol_path(protocol)}/{recipe}"
     named = [f"{table}/{place}" for table in (*ANSWERS, *COUNTS)]
     named += [f"predictions/{one}/{recipe}" for one in PROTOCOLS if one != protocol]
-    named += [f"predictions/patient/{REFERENCE}"] if protocol == "patient" else []
+    named += [JUDGE] if protocol == "patient" else []
     named += [split_table(protocol), *KNOWN]
     return sorted({name for name in named if has_table(lake, name)})
 

@@ -163,8 +163,7 @@ def write_report(
 
 def publish(mlflow: Connection, name: str, model_id: str, files: "Mapping[str, Path]") -> str:
     """Store the files of a report with the run of a model; the address that shows it there."""
-    version = mlflow.find_version(name, model_id)
-    run_id = str(mlflow.client.get_model_version(name, version).run_id)
+    run_id = mlflow.find_run(name, model_id)
     kind = "release_report" if files[".html"].stem == RELEASE else "report"
     named = {".html": f"{kind}/{kind}.html", ".md": f"{kind}/model_card.md", ".json": f"{kind}/{kind}.json"}
     mlflow.log_files(run_id, {named[suffix]: path for suffix, path in files.items()})

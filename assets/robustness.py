@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 GROUP = "evaluation"
 CODE = code_version("evaluation", "schemas/evaluation.py")
+JUDGE = "predictions/patient/cnn3"
+"""Answers of the reference, `pipeline.evaluation.robustness.REFERENCE`: its errors stand for 100 %."""
 
 
 @table_asset("robustness", GROUP, CODE, ["predictions", "validations"])
@@ -56,19 +58,30 @@ def measure_all(lake: Lake, names: list[str]) -> "pd.DataFrame":
     """The rows of every model, one recipe in memory at a time, and the reference."""
     import pandas as pd
 
-    from pipeline.evaluation.evidence import fit_on_val
-    from pipeline.evaluation.robustness import REFERENCE, measure_robustness
     from pipeline.schemas import TABLES
 
-    reference = f"predictions/patient/{REFERENCE}"
-    judge = lake.read(reference) if reference in names else None
-    if judge is not None:
-        judge = judge[judge["seed"] == judge["seed"].min()]
+    judge = read_judge(lake) if JUDGE in names else None
     parts = []
     for name in names:
         validated = lake.read(name_validations(name))
         for model, rows in lake.read(name).groupby("model_id", sort=True):
-            temperature = fit_on_val(validated[validated["model_id"] == model]).temperature
-            parts.append(measure_robustness(rows, temperature, judge, draws=DRAWS))
+            parts.append(measure_model(rows, validated[validated["model_id"] == model], judge))
     empty = pd.DataFrame(columns=TABLES["robustness"].names)
     return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def read_judge(lake: Lake) -> "pd.DataFrame":
+    """Answers of the reference's first seed, clean and degraded."""
+    judge = lake.read(JUDGE)
+    first: pd.DataFrame = judge[judge["seed"] == judge["seed"].min()]
+    return first
+
+
+def measure_model(
+    answers: "pd.DataFrame", validated: "pd.DataFrame", judge: "pd.DataFrame | None"
+) -> "pd.DataFrame":
+    """The rows of one model, under the temperature that its val answers ask for."""
+    from pipeline.evaluation.evidence import fit_on_val
+    from pipeline.evaluation.robustness import measure_robustness
+
+    return measure_robustness(answers, fit_on_val(validated).temperature, judge, draws=DRAWS)

@@ -25,6 +25,7 @@ from assets.trainings import (
 from pipeline.atomic import write_text
 from pipeline.catalog import Catalog
 from pipeline.protocols import list_protocols, split_table
+from pipeline.serving.card import SCOPE
 from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -141,7 +142,7 @@ def describe_run(spec: TrainingSpec, gate: str) -> str:
     claim = "A control: it must score chance." if spec.recipe.is_control else _claim(spec.protocol)
     return (
         f"**{spec.recipe.title}** under `{spec.protocol}`, seed {spec.seed}. {claim}\n\n"
-        f"Gate: {gate}.\n\nResearch software, not a medical device."
+        f"Gate: {gate}.\n\n{SCOPE}"
     )
 
 

@@ -12,6 +12,7 @@ from commands.workers import train_cells
 from pipeline.catalog import Catalog
 from pipeline.errors import SettingsError
 from pipeline.labels import PROTOCOLS
+from pipeline.serving.card import SCOPE
 from resources.settings import Settings, load_settings
 
 
@@ -64,7 +65,7 @@ def report(graph: Graph, settings: Settings, seconds: float) -> None:
     reused = sum(len(outcome.reused) for outcome in graph.outcomes)
     say(f"\n{made} assets materialised, {reused} unchanged and reused, in {seconds:.0f} s.")
     say("Phantoms are drawings: their scores say that the graph works, nothing about medicine.")
-    say("Research software, not a medical device.")
+    say(SCOPE)
     say("\nNext:")
     name_reports(graph)
     ports = f"Dagster on 127.0.0.1:{settings.dagster_port}, MLflow on 127.0.0.1:{settings.mlflow_port}"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from assets.partitions import grid_key
-from commands.work import check_recipe, open_graph, say, tracking_server
-from pipeline.errors import SettingsError
-from pipeline.protocols import list_protocols, protocol_path
+from commands.work import check_protocol, check_recipe, open_graph, say, tracking_server
+from pipeline.protocols import protocol_path
+from pipeline.serving.card import SCOPE
 
 
 def run_explanation(recipe: str, protocol: str) -> int:
@@ -19,9 +19,7 @@ def run_explanation(recipe: str, protocol: str) -> int:
 
     with open_graph("make explain") as (graph, settings):
         check_recipe(graph, settings, recipe)
-        protocols = list_protocols(graph.raw_store.catalog.collections)
-        if protocol not in protocols:
-            raise SettingsError(f"PROTOCOL={protocol}: no such protocol; known: {', '.join(protocols)}")
+        check_protocol(graph.raw_store.catalog, protocol)
         say(graph.refresh("curate").describe())
         with tracking_server(graph, settings):
             for job in ("train", "explain"):
@@ -35,5 +33,5 @@ def run_explanation(recipe: str, protocol: str) -> int:
                 say(f"  {line}")
         folder = Path(settings.home, "models", recipe, protocol_path(protocol))
         say(f"\ncontact sheets: {folder}/*/*/explanations, also in MLflow and `make ui`")
-        say("research software, not a medical device; a heat map is no proof of why a model answered")
+        say(f"{SCOPE} A heat map is no proof of why a model answered.")
     return 0

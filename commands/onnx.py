@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from assets.trainings import specify_all
-from commands.work import say
+from commands.work import check_protocol, find_recipe, say
 from pipeline.errors import SettingsError
-from pipeline.protocols import list_protocols, protocol_path, split_table
+from pipeline.protocols import protocol_path, split_table
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.settings import claim_home, load_settings
@@ -45,15 +45,12 @@ def find_package(recipe: str, protocol: str) -> Path:
     resources = connect_resources(load_settings())
     lake, store, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
     assert isinstance(lake, Lake) and isinstance(store, RawStore) and isinstance(trainer, Trainer)
-    recipes, protocols = store.catalog.recipes, list_protocols(store.catalog.collections)
-    if recipe not in recipes:
-        raise SettingsError(f"RECIPE={recipe}: no such recipe; known: {', '.join(recipes)}")
-    if protocol not in protocols:
-        raise SettingsError(f"PROTOCOL={protocol}: no such protocol; known: {', '.join(protocols)}")
+    known = find_recipe(store.catalog, recipe)
+    check_protocol(store.catalog, protocol)
     advice = f"train it first: make train RECIPE={recipe} PROTOCOL={protocol}"
     if not lake.path(split_table(protocol)).is_file():
         raise SettingsError(f"nothing is curated in {store.home} under {protocol}; {advice}")
-    spec = specify_all(recipes[recipe], protocol, lake, store, trainer)[0]
+    spec = specify_all(known, protocol, lake, store, trainer)[0]
     if not Path(spec.work, "package", CARD).is_file():
         raise SettingsError(f"{recipe} has not been trained under {protocol} on the present data; {advice}")
     return Path(spec.work, "package")

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from commands.graph import Graph
+from pipeline.catalog import Catalog
 from pipeline.errors import SettingsError
 from pipeline.protocols import list_protocols, protocol_path
 from pipeline.recipe import Recipe
@@ -66,9 +67,7 @@ def run_training(recipe: str, protocol: str) -> int:
 
     with open_graph("make train") as (graph, settings):
         known = check_recipe(graph, settings, recipe)
-        protocols = list_protocols(graph.raw_store.catalog.collections)
-        if protocol not in protocols:
-            raise SettingsError(f"PROTOCOL={protocol}: no such protocol; known: {', '.join(protocols)}")
+        check_protocol(graph.raw_store.catalog, protocol)
         begun = Path(graph.raw_store.home, "models", recipe, protocol_path(protocol)).glob("*/*/last.pt")
         if not any(begun):
             require_weights(known, graph.trainer.weights)
@@ -99,12 +98,32 @@ def check_recipe(graph: Graph, settings: Settings, name: str) -> Recipe:
     Raises:
         SettingsError: there is no such recipe; names those that there are.
     """
-    known = graph.raw_store.catalog.recipes
+    known = find_recipe(graph.raw_store.catalog, name)
+    if settings.profile not in known.profiles:
+        say(f"note: {name} is meant for {', '.join(known.profiles)}, not for {settings.profile}")
+    return known
+
+
+def find_recipe(catalog: Catalog, name: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        SettingsError: there is no such recipe; names those that there are.
+    """
+    if name not in catalog.recipes:
+        raise SettingsError(f"RECIPE={name}: no such recipe; known: {', '.join(catalog.recipes)}")
+    return catalog.recipes[name]
+
+
+def check_protocol(catalog: Catalog, name: str) -> None:
+    """Refuse what is no protocol on the catalog's collections.
+
+    Raises:
+        SettingsError: there is no such protocol; names those that there are.
+    """
+    known = list_protocols(catalog.collections)
     if name not in known:
-        raise SettingsError(f"RECIPE={name}: no such recipe; known: {', '.join(known)}")
-    if settings.profile not in known[name].profiles:
-        say(f"note: {name} is meant for {', '.join(known[name].profiles)}, not for {settings.profile}")
-    return known[name]
+        raise SettingsError(f"PROTOCOL={name}: no such protocol; known: {', '.join(known)}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import TrackingError
 from resources.mlflow_client import Server, explained, muted
 
 if TYPE_CHECKING:
@@ -78,6 +79,21 @@ class Registry(Server):
         condition = f"name = '{name}' and tags.`{MODEL_ID}` = '{model_id}'"
         found = self.client.search_model_versions(condition, order_by=["version_number ASC"])
         return str(found[0].version) if found else ""
+
+    @explained
+    def find_run(self, name: str, model_id: str) -> str:
+        """Id of the run that trained the model `model_id`, a version of `name`.
+
+        Raises:
+            TrackingError: no version of `name` holds it.
+        """
+        version = self.find_version(name, model_id)
+        if not version:
+            raise TrackingError(
+                f"no version of {name} holds model {model_id[:12]}; MLflow at {self.uri} is not the one that "
+                "it was registered at, or the version was deleted: materialise model again"
+            )
+        return str(self.client.get_model_version(name, version).run_id)
 
     @explained
     def find_logged_model(self, name: str, version: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from commands.ui import HOST, require_free_port
 from commands.work import say
 from pipeline.errors import SettingsError
+from pipeline.serving.card import SCOPE
 from pipeline.serving.inputs import MAX_IMAGE_BYTES
 from resources.mlflow_server import serve
 from resources.settings import Settings, claim_home, load_settings
@@ -52,7 +53,7 @@ def serve_app() -> int:
         keep_uploads_in_memory()
         say(f"app      http://{HOST}:{settings.app_port}  slices in, what the registered models say out")
         say(f"MLflow   {uri}  the registered models; profile {settings.profile}, state in {settings.home}")
-        say("Research software, not a medical device. Nothing that you upload is stored. Ctrl-C ends all.")
+        say(f"{SCOPE} Nothing that you upload is stored. Ctrl-C ends all.")
         run(str(PAGE), OPTIONS | {"server.port": settings.app_port})
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one; the rest takes a second
         say("\nending the app …")

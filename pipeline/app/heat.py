@@ -9,7 +9,7 @@ from pipeline.errors import DecodeError
 from pipeline.explanations.heat import draw_heat, overlay_heat
 from pipeline.imaging.decode import decode_image, resize_grey
 from pipeline.serving.predictor import Predictor
-from pipeline.training.inputs import normalise
+from pipeline.training.inference import prepare_images
 
 METHODS = {
     "grad_cam": "Grad-CAM, the last feature map weighted by the label's gradient",
@@ -52,8 +52,7 @@ def draw_slice_heat(predictor: Predictor, data: bytes, label: str, method: str) 
     """
     pixels, card = decode_image(data).pixels, predictor.card
     small = torch.from_numpy(resize_grey(pixels, card.size).copy())[None, None]
-    batch = normalise(small.float() / 255, predictor.recipe)
-    batch = batch.contiguous(memory_format=torch.channels_last)
+    batch = prepare_images(small, predictor.recipe, "cpu")
     heat = draw_heat(predictor.model, batch, torch.tensor([card.classes.index(label)]), method)
     shown = _fit(pixels, LEAST_SIDE, MOST_SIDE)
     height, width = shown.shape

@@ -23,8 +23,7 @@ from pipeline.labels import LABELS, TUMOURS
 from pipeline.recipe import Recipe, Strict
 from pipeline.schemas import TABLES
 from pipeline.tables import from_arrow, to_arrow
-from pipeline.training.inference import load_model
-from pipeline.training.inputs import normalise
+from pipeline.training.inference import load_model, prepare_images
 from pipeline.training.models import Network, build_model
 
 BATCH = 16
@@ -179,8 +178,7 @@ def _draw(
     spec: ExplanationSpec,
     method: str,
 ) -> NDArray[np.float32]:
-    grey = torch.from_numpy(pixels)[:, None].to(spec.device).float() / 255
-    batch = normalise(grey, spec.recipe).contiguous(memory_format=torch.channels_last)
+    batch = prepare_images(torch.from_numpy(pixels)[:, None], spec.recipe, spec.device)
     heat: NDArray[np.float32] = draw_heat(network, batch, torch.from_numpy(classes), method).cpu().numpy()
     return heat
 

@@ -43,7 +43,8 @@ LIMITS = (
     "Probabilities follow the training collections' class shares, not those of any clinic.",
     "Not validated on patients outside the public collections that it was trained on.",
 )
-DISCLAIMER = "Research software, not a medical device. Not for diagnosis, treatment or triage."
+SCOPE = "Research software, not a medical device."
+DISCLAIMER = f"{SCOPE} Not for diagnosis, treatment or triage."
 
 
 class Conformal(Strict):

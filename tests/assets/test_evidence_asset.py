@@ -25,10 +25,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, object]] = {}
-        self.client = SimpleNamespace(get_model_version=lambda name, version: SimpleNamespace(run_id=name))
 
-    def find_version(self, name: str, model_id: str) -> str:
-        return f"{name}/{model_id}"
+    def find_run(self, name: str, model_id: str) -> str:
+        return name
 
     def log_files(self, run_id: str, files: dict[str, object]) -> None:
         self.files[run_id] = files

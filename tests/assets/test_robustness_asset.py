@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from assets.evaluation import comparisons, digest_comparisons
-from assets.robustness import digest_robustness, find_answered, robustness
+from assets.report_sources import measure_one
+from assets.robustness import JUDGE, digest_robustness, find_answered, robustness
+from pipeline.evaluation.robustness import REFERENCE
 from pipeline.labels import LABELS
 from resources.lake import Lake
 
@@ -61,6 +63,22 @@ def test_every_model_is_measured_against_the_first_seed_of_the_reference(lake, s
     assert set(errors.index) == {"cnn30", "cnn31", "slim640"}
     assert errors["cnn30"] == 1 != errors["cnn31"]
     assert text.count("mCE") == text.count("breaks first") == 3
+
+
+def test_a_models_own_report_says_what_the_table_says(lake, store):
+    write(lake, "cnn3", 1, 0)
+    write(lake, "slim64", 0)
+    run(robustness, lake, store)
+    frame = lake.read("robustness")
+    answers, validated = (lake.read(f"{table}/patient/slim64") for table in ("predictions", "validations"))
+    own = measure_one(lake, answers, validated, "patient")
+    told = frame[frame["model_id"] == "slim640"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, told)
+    assert "corruption_error" in set(own["metric"])
+
+
+def test_the_judge_is_the_reference_of_the_pipeline():
+    assert f"predictions/patient/{REFERENCE}" == JUDGE
 
 
 def test_it_is_measured_once_and_again_when_answers_change(lake, store):

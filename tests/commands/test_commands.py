@@ -78,6 +78,14 @@ def test_only_what_there_is_can_be_explained(capsys, tmp_path):
     assert not (tmp_path / "home" / "lake").exists()
 
 
+def test_without_a_scored_model_there_is_nothing_to_report(capsys, tmp_path):
+    assert main(["report"]) == 1
+    error = capsys.readouterr().err
+    assert "ReportError: no model has answers and figures in the lake yet" in error
+    assert "nothing to report; make train RECIPE=… PROTOCOL=… first, or make demo" in error
+    assert not (tmp_path / "home" / "mlflow" / "mlflow.db").exists()
+
+
 def test_an_unknown_collection_cannot_be_trusted(capsys):
     assert main(["trust", "--collection", "nobody"]) == 1
     assert "COLLECTION=nobody" in capsys.readouterr().err

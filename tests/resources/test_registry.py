@@ -69,6 +69,11 @@ def test_another_training_is_another_version_of_the_same_name(
     assert connection.register(run_id, tmp_path / "other" / "package", other) == "2"
     assert connection.find_version(name, "another") == "2"
     assert connection.find_version(name, "a third") == ""
+    assert connection.find_run(name, "another") == run_id
+    with pytest.raises(
+        TrackingError, match=f"^no version of {name} holds model a third; .*materialise model"
+    ):
+        connection.find_run(name, "a third")
 
 
 def test_a_version_carries_verdict_figures_and_data(connection: Connection, package):

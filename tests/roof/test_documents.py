@@ -8,10 +8,12 @@ import pytest
 
 from commands.reference import PAGE, PARTS, render_fields, render_reference
 from pipeline.catalog import load_catalog
+from pipeline.serving.card import SCOPE
 from resources.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+FLOORS = ("commands", "assets", "resources", "pipeline")
 COMMANDS = re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE)
 
 
@@ -41,11 +43,25 @@ def test_the_readme_has_a_row_for_every_collection_and_recipe(name):
     assert re.search(rf"^\|.*`{name}`.*\|", README, re.MULTILINE)
 
 
-def test_every_folder_of_the_file_tree_exists():
+def list_tree() -> list[str]:
     tree = README.split("```text", 1)[1].split("```", 1)[0]
-    for line in tree.strip().splitlines():
-        path = line.split()[0]
+    return [line.split()[0] for line in tree.strip().splitlines()]
+
+
+def test_every_folder_of_the_file_tree_exists():
+    for path in list_tree():
         assert (ROOT / path).exists(), path
+
+
+def test_every_package_and_every_module_of_assets_has_its_line_in_the_file_tree():
+    """What the assets share, and the sections of a page, are told by the lines beside them."""
+    packages = {path.parent.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/__init__.py")}
+    shown = {f"{path.as_posix()}/" for path in packages if "tests" not in path.parts}
+    shown -= {"assets/", "resources/", "pipeline/", "pipeline/imaging/degradations/"}
+    shown -= {"pipeline/audit/sections/", "pipeline/report/sections/"}
+    modules = {path.name for path in ROOT.glob("assets/*.py")} - {"__init__.py"}
+    shown |= {f"assets/{name}" for name in modules - {"materials.py", "partitions.py"}}
+    assert shown - set(list_tree()) == set()
 
 
 def test_the_reference_is_what_the_code_says():
@@ -56,6 +72,13 @@ def test_the_reference_is_what_the_code_says():
 def test_every_field_of_the_catalog_has_a_meaning(model):
     rows = [line.split(" | ") for line in render_fields(model).splitlines()[2:]]
     assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
+
+
+def test_the_sentence_of_scope_is_written_once():
+    """And in one docstring, which Dagster shows as the asset's description."""
+    places = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+    said = {path.relative_to(ROOT).as_posix() for path in places if SCOPE in path.read_text(encoding="utf-8")}
+    assert said == {"pipeline/serving/card.py", "assets/explanations.py"}
 
 
 def test_the_license_is_mit():

@@ -62,3 +62,8 @@ def test_all_mistakes_are_shown_at_once(root):
 def test_no_clause_may_be_about_the_test_part(root):
     said = change(root, clauses={"macro_f1": {"limit": 0.5}, "test_macro_f1": {"limit": 0.9}})
     assert "clauses.test_macro_f1: unknown field; allowed: macro_f1" in said
+
+
+def test_a_rule_that_cannot_choose_among_challengers_is_refused(root):
+    said = change(root, clauses={"macro_f1": {"margin": 0.05}})
+    assert "macro_f1.limit: needed; the best of several challengers is chosen by this value" in said
