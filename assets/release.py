@@ -84,7 +84,7 @@ def release(
             context.log.info("release: same champion, same challengers, same rule: nothing is weighed again")
         else:
             weigh(context, lake, raw_store, trainer, mlflow)
-        shown = keep_alias(context, read_reign(lake), mlflow)
+        shown = follow_ledger(context, lake, mlflow)
     manifest, frame, clauses = lake.manifest("release"), lake.read("release"), lake.read("clauses")
     assert manifest is not None
     return result_of(
@@ -125,7 +125,7 @@ def weigh(
     winner = next((one for one in challengers if one.spec.model_id == decision.champion), None)
     if winner is not None:
         promote(winner, weighed[decision.champion], gate, reign, lake, mlflow)
-    tag_weighed(challengers, decision, reign, mlflow)
+    tag_weighed(challengers, decision, mlflow)
     # Under the champion of now, and of those that were weighed: one that ended meanwhile is still to come.
     digest = digest_release(lake, raw_store, trainer, [one.spec for one in trained])
     for name, frame in zip(TABLES, (answers, decision.clauses, decision.release), strict=True):
@@ -226,18 +226,13 @@ def promote(
     mlflow.set_alias(RELEASED, CHAMPION, version)
 
 
-def tag_weighed(
-    challengers: Sequence[Challenger], decision: "Decision", reign: "Reign", mlflow: Connection
-) -> None:
-    """Tell in MLflow, on the version of each model that was weighed, what became of it, and why."""
+def tag_weighed(challengers: Sequence[Challenger], decision: "Decision", mlflow: Connection) -> None:
+    """Tell in MLflow, on the version of each challenger, what became of it, and why."""
     why = dict(zip(decision.release["model_id"], decision.release["why"], strict=True))
     for one in challengers:
         taken = one.spec.model_id == decision.champion
         tags = {"promotion": "champion" if taken else "refused", "promotion_why": why[one.spec.model_id]}
         _tag_model(one.spec.recipe.name, one.spec.model_id, tags, mlflow)
-    if reign.model_id and decision.promoted:
-        tags = {"promotion": "replaced", "promotion_why": f"{decision.champion[:12]} keeps every clause"}
-        _tag_model(reign.recipe, reign.model_id, tags, mlflow)
 
 
 def _tag_model(recipe: str, model_id: str, tags: dict[str, str], mlflow: Connection) -> None:
@@ -246,8 +241,9 @@ def _tag_model(recipe: str, model_id: str, tags: dict[str, str], mlflow: Connect
         mlflow.tag(name, version, tags)
 
 
-def keep_alias(context: dg.AssetExecutionContext, reign: "Reign", mlflow: Connection) -> dict[str, Any]:
-    """Let the alias be where the ledger says; moved by hand, it is moved back and the log says so."""
+def follow_ledger(context: dg.AssetExecutionContext, lake: Lake, mlflow: Connection) -> dict[str, Any]:
+    """Let alias and tags be what the ledger says, whether a person moved them or a kill left them behind."""
+    reign, releases = read_reign(lake), read_rows(lake, "releases")
     if not reign.model_id:
         return {"champion": "none"}
     found = mlflow.read_alias()
@@ -257,6 +253,9 @@ def keep_alias(context: dg.AssetExecutionContext, reign: "Reign", mlflow: Connec
             f"{reign.version}: moved there; `make rollback VERSION=<n>` is how a person chooses another"
         )
         mlflow.set_alias(RELEASED, CHAMPION, reign.version)
+    for row in releases.drop_duplicates("model_id").to_dict("records"):
+        state = "champion" if row["model_id"] == reign.model_id else "replaced"
+        _tag_model(row["recipe"], row["model_id"], {"promotion": state}, mlflow)
     url = dg.MetadataValue.url(mlflow.model_url(RELEASED, reign.version))
     return {"champion": f"{reign.recipe}, version {reign.version}", "registered model": url}
 

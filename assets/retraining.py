@@ -111,7 +111,7 @@ def find_due(lake: Lake, raw_store: RawStore, trainer: Trainer) -> dict[str, str
     return due
 
 
-def refuse_untrusted(look: RawLook) -> str:
+def explain_untrusted(look: RawLook) -> str:
     """Why nothing is trained, and what a person has to do."""
     names = ", ".join(look.untrusted)
     return (
@@ -148,7 +148,7 @@ def weekly_retraining(
         return dg.SkipReason(f"no recipe that promotion.yaml marks is meant for profile {raw_store.profile}")
     look = look_at_raw(lake, raw_store)
     if look.untrusted:
-        return dg.SkipReason(refuse_untrusted(look))
+        return dg.SkipReason(explain_untrusted(look))
     due = (
         dict.fromkeys(marked, ", ".join(look.changed)) if look.changed else find_due(lake, raw_store, trainer)
     )
@@ -209,7 +209,7 @@ def raw_data_changed(context: dg.SensorEvaluationContext, lake: Lake, raw_store:
 def _answer(look: RawLook, files: int, marked: list[str], memory: Memory) -> dg.SensorResult:
     """What the bytes that were read call for."""
     if look.untrusted:
-        return _skip(refuse_untrusted(look), memory)
+        return _skip(explain_untrusted(look), memory)
     if not look.changed:
         return _skip(f"{files} raw files: the bytes are those curated last", replace(memory, asked=""))
     if memory.asked == look.digest:

@@ -64,7 +64,6 @@ def _build_parser() -> argparse.ArgumentParser:
     simulate = add("simulate", _simulate, "six weeks of arriving phantom collections, one of them bad")
     simulate.add_argument("--folder", default="", help="made anew each time; default .falx/simulation")
     simulate.add_argument("--scale", type=float, default=0.3, help="size of the phantoms; default 0.3")
-    simulate.add_argument("--weeks", type=int, default=6, help="how many of the six; default all")
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
     add("app", _app, "slices in, what the registered models say out: on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")
@@ -148,7 +147,7 @@ def _rollback(parsed: argparse.Namespace) -> int:
 def _simulate(parsed: argparse.Namespace) -> int:
     from commands.simulate import run_simulation
 
-    return run_simulation(parsed.folder, parsed.scale, parsed.weeks)
+    return run_simulation(parsed.folder, parsed.scale)
 
 
 def _ui(_parsed: argparse.Namespace) -> int:

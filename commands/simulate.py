@@ -85,22 +85,19 @@ EVENTS: tuple[tuple[str, Callable[[World], None]], ...] = (
 )
 
 
-def run_simulation(folder: str = "", scale: float = SCALE, count: int = len(EVENTS)) -> int:
-    """Simulate weeks from nothing; prints the timeline, writes it as CSV and figure.
+def run_simulation(folder: str = "", scale: float = SCALE) -> int:
+    """Simulate six weeks from nothing; prints the timeline, writes it as CSV and figure.
 
     Args:
         folder: made anew each time; default `.falx/simulation` in the project's folder.
         scale: size of the phantoms.
-        count: weeks to live through, from the first.
 
     Returns:
-        0 where the bad week was stopped and the champion stayed, or has not come yet, else 1.
+        0 where the bad week was stopped and the champion stayed, else 1.
 
     Raises:
-        SettingsError: the folder holds something else, or there are no such weeks.
+        SettingsError: the folder holds something else.
     """
-    if not 1 <= count <= len(EVENTS):
-        raise SettingsError(f"--weeks {count}: from 1 to {len(EVENTS)}")
     from pipeline.evaluation.canvas import png
     from pipeline.release.timeline import render_weeks, timeline_figure
 
@@ -110,7 +107,7 @@ def run_simulation(folder: str = "", scale: float = SCALE, count: int = len(EVEN
     weeks: list[Week] = []
     with open_graph("make simulate") as (graph, settings), tracking_server(graph, settings):
         cursor = ""
-        for number, (event, happen) in enumerate(EVENTS[:count], 1):
+        for number, (event, happen) in enumerate(EVENTS, 1):
             happen(world)
             standing = weeks[-1].champion_macro_f1 if weeks else float("nan")
             week, cursor = live_week(graph, number, event, cursor, standing)
@@ -287,11 +284,8 @@ def write_weeks(path: Path, weeks: "Sequence[Week]") -> None:
 
 
 def judge(weeks: "Sequence[Week]") -> int:
-    """0 where the bad week was stopped and the champion stayed, or has not come yet, else 1."""
-    bad = next((week for week in weeks if "bad" in week.event), None)
-    if bad is None:
-        say("The bad week is still to come.")
-        return 0
+    """0 where the bad week was stopped and the champion stayed, else 1."""
+    bad = next(week for week in weeks if "bad" in week.event)
     before = weeks[bad.week - 2]
     good = bad.outcome in ("refused", "stopped") and bad.champion == before.champion != ""
     say(

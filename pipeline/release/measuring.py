@@ -86,7 +86,9 @@ def measure_challenger(
     drawn = resample_sums(np.hstack(sums), measure, draws=draws, seed=stream)
     counted = {part: _count_groups(first, part) for part in (SETTLED, NEWCOMER)}
     judged = {"champion/accuracy": counted[NEWCOMER]}
-    judged |= dict.fromkeys(("own/with_newcomers", "gain/with_newcomers"), _count_groups(first))
+    judged |= dict.fromkeys(
+        ("own/with_newcomers", "gain/with_newcomers"), _count_groups(first, SETTLED, NEWCOMER)
+    )
     found = {name: _as_measure(drawn[name], judged.get(name, counted[SETTLED])) for name in drawn}
     return Measures(
         own={name: found[f"own/{name}"] for name in MEASURED},
@@ -124,9 +126,9 @@ def _find_present(rows: pd.DataFrame, parts: tuple[str, ...]) -> Booleans:
 
 
 def _count_groups(rows: pd.DataFrame, *parts: str) -> int:
-    """Groups with a clean image in these parts; without one, in any."""
-    clean = rows[rows["variant"] == CLEAN]
-    return int(clean.loc[clean["part"].isin(parts or (SETTLED, NEWCOMER)), "group_id"].nunique())
+    """Groups with a clean image in one of these parts."""
+    judged = (rows["variant"] == CLEAN) & rows["part"].isin(parts)
+    return int(rows.loc[judged, "group_id"].nunique())
 
 
 def _sum_groups(rows: pd.DataFrame, groups: Integers, variants: list[str]) -> Floats:

@@ -55,7 +55,7 @@ class State:
     @property
     def trained(self) -> nn.Module:
         """All that the optimiser changes."""
-        return self.model if self.locator is None else nn.ModuleList([self.model, self.locator])
+        return _join(self.model, self.locator)
 
 
 def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
@@ -63,11 +63,14 @@ def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
     model.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(model, spec.recipe.ema) if spec.recipe.ema else None
     locator = build_locator(spec.recipe, model)
-    state = State(model, make_optimiser(model, spec.recipe.optimiser), average)
     if locator is not None:
-        state.locator = locator.to(device.name)
-        state.optimiser = make_optimiser(state.trained, spec.recipe.optimiser)
-    return state
+        locator.to(device.name)
+    optimiser = make_optimiser(_join(model, locator), spec.recipe.optimiser)
+    return State(model, optimiser, average, locator=locator)
+
+
+def _join(model: Network, locator: Locator | None) -> nn.Module:
+    return model if locator is None else nn.ModuleList([model, locator])
 
 
 def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:

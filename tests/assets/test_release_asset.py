@@ -189,8 +189,10 @@ def test_a_kill_before_the_alias_moves_leaves_the_ledger_right_and_the_next_run_
         with pytest.raises(KeyboardInterrupt):
             materialise(world)
     assert (world.registry.alias, read_reign(world.lake).model_id) == ("", first)
+    assert "promotion" not in world.registry.tags[first]
     materialise(world)
     assert world.registry.alias == "1"
+    assert world.registry.tags[first]["promotion"] == "champion"
     assert len(read_rows(world.lake, "releases")) == 1
 
 
@@ -253,6 +255,8 @@ def test_what_a_person_took_back_is_not_taken_again_until_another_comes(world):
         assert read_reign(world.lake).model_id == first
         assert why(world)[second].startswith("hold: taken back by ann in release no. 3: it drifts")
     assert world.registry.alias == "1", "the alias follows the ledger"
+    states = [world.registry.tags[one]["promotion"] for one in (first, second)]
+    assert states == ["champion", "replaced"]
     third = finish(world.specs[2], 0.0)
     materialise(world)
     assert read_reign(world.lake).model_id == third

@@ -97,7 +97,7 @@ def kill_inside(environment: dict[str, str], home: Path, step: str, delay: float
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 120
     while step not in find_unfinished(list_runs(home) - before):
         assert process.poll() is None, f"the demo ended before {step} began"
         assert time.monotonic() < deadline, f"{step} did not begin"

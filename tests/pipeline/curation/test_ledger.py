@@ -150,7 +150,7 @@ def test_nobody_ever_moves_and_nothing_ever_crosses(steps):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 10_000)), min_size=4, max_size=16))
 def test_nobody_ever_moves_in_long_histories(steps):
     history = History(shelves())
