@@ -172,6 +172,11 @@ def _equalise(pixels: Pixels, rng: np.random.Generator) -> tuple[Pixels, Floats]
     return np.asarray(cv2.createCLAHE(rng.uniform(2, 4), (tiles, tiles)).apply(pixels), np.uint8), STAY
 
 
+def _equalise_whole(pixels: Pixels, _rng: np.random.Generator) -> tuple[Pixels, Floats]:
+    """One histogram for the whole picture: faint noise of the background becomes as bright as tissue."""
+    return np.asarray(cv2.equalizeHist(pixels), np.uint8), STAY
+
+
 def _blur(pixels: Pixels, rng: np.random.Generator) -> tuple[Pixels, Floats]:
     sigma = rng.uniform(0.5, 2) * max(pixels.shape) / NOMINAL_SIDE
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8), STAY
@@ -276,6 +281,7 @@ SINGLE: dict[str, Edit] = {
     "contrast": _stretch,
     "gamma": _bend,
     "clahe": _equalise,
+    "histogram": _equalise_whole,
     "blur": _blur,
     "butterworth": _filter,
     "wavelet_darkened": _darken_wavelet,
@@ -328,6 +334,7 @@ KINDS: dict[str, Edit] = {
     **SINGLE,
     "mirror+jpeg": _chain("mirror", "jpeg"),
     "clahe+butterworth": _chain("clahe", "butterworth"),
+    "border+mirror+histogram": _chain("border", "mirror", "histogram"),
     "mirror+rotation+gamma+jpeg": _chain("mirror", "rotation", "gamma", "jpeg"),
     "two": _make_combination(2),
     "three": _make_combination(3),

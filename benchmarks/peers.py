@@ -2,7 +2,8 @@
 
 Each describes an image by itself, and joins a list of descriptions; both are timed by the benchmark. Peers
 run at their documented defaults, on the decoded grey pixels, through their own code; where a tool brings no
-search (pdqhash, imagehash), faiss' exact binary index does it, as PDQ's authors do.
+search (pdqhash, imagehash), faiss' exact binary index does it, as PDQ's authors do. They come with the extra
+`peers`: `pip install -c constraints.txt -e '.[peers]'`.
 """
 
 import logging
@@ -116,7 +117,6 @@ class ImageDedup(BinaryHash):
     limit = PHASH_LIMIT
 
     def __init__(self, algorithm: str) -> None:
-        # A peer, installed for the comparison only: `pip install --no-deps imagededup`.
         from imagededup.methods import DHash, PHash  # type: ignore[import-not-found]
 
         self._hasher = {"PHash": PHash, "DHash": DHash}[algorithm](verbose=False)

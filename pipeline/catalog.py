@@ -261,6 +261,8 @@ def _describe(error: ValidationError, kind: type[Strict], where: str) -> Iterabl
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = f"unknown field; allowed: {', '.join(_find_fields(kind, item['loc'][:-1]))}"
+        if item["type"] == "model_type":
+            message = f"a mapping is needed, with {', '.join(_find_fields(kind, item['loc']))}"
         if item["type"] == "missing" and item["loc"][-1] == "version":
             message = "missing; a slug without a version names different bytes over time: pin the version"
         yield f"{field}: {message} (found {_shorten(item.get('input'))})"

@@ -41,6 +41,7 @@ pre { font: 12px/1.45 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; ove
   background: var(--card); padding: 10px 12px; border-radius: 6px; }
 td { overflow-wrap: break-word; }
 td:has(> code) { min-width: 0; }
+td > code { overflow-wrap: break-word; }
 .swatch { display: inline-block; width: 18px; border-top: 3px solid; margin-right: 6px; vertical-align: 4px; }
 @media (max-width: 640px) {
   main { padding: 16px 14px 40px; } h1 { font-size: 24px; } .claim .big { font-size: 17px; }

@@ -154,6 +154,7 @@ def test_a_slug_without_a_version_is_refused_with_the_reason(root: Path) -> None
         ("layout.folders", [{"path": "x", "part": "train"}], "unknown field; allowed: path, split"),
         ("layout.folders", [{"path": "x", "split": "val"}], "split: Input should be 'train' or 'test'"),
         ("layout.folders", [], "layout.folders: class_folders needs at least one folder"),
+        ("layout", "Training", "layout: a mapping is needed, with reader, folders, masks, sidecars"),
         ("source.kaggle.tag", 1, "source.kaggle.tag: unknown field; allowed: slug, version"),
         ("source.kaggle.slug", "no-owner", "source.kaggle.slug: String should match pattern"),
         ("source.kaggle.version", 0, "source.kaggle.version: Input should be greater than or equal to 1"),
