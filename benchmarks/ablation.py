@@ -14,14 +14,12 @@ its best epoch, val has chosen that epoch: `stopping.keep: last` is fair.
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,78 +27,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.ingredients import BASE, INGREDIENTS, change_fields, list_variants
-from pipeline.atomic import write_text
-from pipeline.digests import digest_json
+from benchmarks.book import PROTOCOL, Book, tabulate
+from benchmarks.ingredients import INGREDIENTS, change_fields, list_variants
 from pipeline.errors import FalxError, SettingsError
-from pipeline.evaluation.bootstrap import find_interval
-from pipeline.evaluation.comparison import DRAWS
-from pipeline.evaluation.predictions import CLEAN, PROBABILITIES
-from pipeline.evaluation.standings import measure_standings
 from pipeline.recipe import Recipe
 from pipeline.training.spec import TrainingSpec
 from resources.lifeline import die_with_parent
 
-PROTOCOL = "patient"
 DIGITS = 7
-Result = dict[str, Any]
-
-
-@dataclass
-class Book:
-    """The file of the results.
-
-    Attributes:
-        path: where it lies.
-        images: image_id, label and group of each val image, in the order of the probabilities.
-        results: (variant, seed) -> identity, code, seconds and probabilities of one training.
-    """
-
-    path: Path
-    images: list[list[str]]
-    results: dict[tuple[str, int], Result]
-
-    @classmethod
-    def open(cls, path: Path, recipe: str, images: list[list[str]]) -> "Book":
-        """The results in a file, or none where there is no file yet.
-
-        Raises:
-            SettingsError: the file holds the results of another recipe, or on other val images.
-        """
-        if not path.is_file():
-            return cls(path, images, {})
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["recipe"] != recipe or stored["images"] != images:
-            raise SettingsError(
-                f"{path} holds results of recipe {stored['recipe']!r} on {len(stored['images'])} val images, "
-                f"not of {recipe!r} on these {len(images)}; give another --out"
-            )
-        results = {(row["variant"], row["seed"]): row for row in stored["results"]}
-        return cls(path, images, results)
-
-    def lacks(self, variant: str, spec: TrainingSpec) -> bool:
-        """Whether the training of a variant is still to be done, or was one of other content."""
-        known = self.results.get((variant, spec.seed))
-        return known is None or known["identity"] != identify(spec)
-
-    def choose(self, wanted: Sequence[tuple[str, TrainingSpec]]) -> "Book":
-        """The results of these trainings alone, without those of other content."""
-        known = {(variant, spec.seed) for variant, spec in wanted if not self.lacks(variant, spec)}
-        return Book(self.path, self.images, {key: self.results[key] for key in sorted(known)})
-
-    def add(self, variant: str, spec: TrainingSpec, code: str, answer: Mapping[str, Any]) -> None:
-        """Keep the answer of a training, at once."""
-        row = {"variant": variant, "seed": spec.seed, "identity": identify(spec), "code": code, **answer}
-        self.results[variant, spec.seed] = row
-        rows = [self.results[key] for key in sorted(self.results)]
-        stored = {"recipe": spec.recipe.name, "protocol": PROTOCOL, "images": self.images, "results": rows}
-        write_text(self.path, json.dumps(stored) + "\n")
-
-
-def identify(spec: TrainingSpec) -> str:
-    """What a result stands for: recipe, protocol, seed and data; not the code, unlike a model id."""
-    fields = spec.describe_identity()
-    return digest_json({name: value for name, value in fields.items() if name != "model_id"})
 
 
 def answer(spec: TrainingSpec) -> dict[str, Any]:
@@ -154,50 +88,6 @@ def train_missing(book: Book, wanted: Sequence[tuple[str, TrainingSpec]], code: 
             left = (time.monotonic() - begun) / done * (len(missing) - done) / 60
             say(f"{variant}, seed {spec.seed}: {len(missing) - done} to do, about {left:.0f} minutes")
     return failed
-
-
-def tabulate(book: Book, *, draws: int = DRAWS) -> list[dict[str, Any]]:
-    """A row a variant, the base first, then by falling difference.
-
-    Paired are the seeds that both have; a variant without a seed of the base has no difference.
-    """
-    seeds: dict[str, set[int]] = {}
-    for variant, seed in book.results:
-        seeds.setdefault(variant, set()).add(seed)
-    rows = []
-    for variant, own in seeds.items():
-        shared = sorted(own & seeds.get(BASE, set()))
-        standing = measure(book, variant, sorted(own), draws)
-        row = {"variant": variant, "seeds": len(own), "mean": standing.macro_f1}
-        row |= {"spread": standing.macro_f1_spread, "paired": len(shared)}
-        if variant != BASE and shared:
-            one, base = (measure(book, name, shared, draws) for name in (variant, BASE))
-            low, high = find_interval(one.draws - base.draws, one.groups)
-            row |= {"difference": one.macro_f1 - base.macro_f1, "low": low, "high": high}
-        rows.append(row)
-    return sorted(rows, key=lambda row: (row["variant"] != BASE, -row.get("difference", -9), row["variant"]))
-
-
-def measure(book: Book, variant: str, seeds: Sequence[int], draws: int) -> Any:
-    """The standing of a variant over some seeds, on the same draws of groups as every other."""
-    return measure_standings(
-        pd.concat([frame_answers(book, variant, seed) for seed in seeds]), draws=draws, seed=0
-    )[0]
-
-
-def frame_answers(book: Book, variant: str, seed: int) -> pd.DataFrame:
-    """One training's answers as rows of the table `validations`."""
-    frame = pd.DataFrame(book.images, columns=["image_id", "label", "group_id"])
-    result = book.results[variant, seed]
-    names: dict[str, Any] = {
-        "recipe": variant,
-        "protocol": PROTOCOL,
-        "seed": seed,
-        "variant": CLEAN,
-        "collection": "val",
-    }
-    frame[PROBABILITIES] = np.array(result["probabilities"])
-    return frame.assign(path=frame["image_id"], model_id=f"{variant} {seed}", **names)
 
 
 def describe(book: Book, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

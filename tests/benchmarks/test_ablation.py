@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.ablation import Book, choose_variants, describe, identify, tabulate
+from benchmarks.ablation import choose_variants, describe
+from benchmarks.book import Book, identify, tabulate
 from benchmarks.ingredients import BASE, INGREDIENTS, change_fields, list_variants, read_field
 from pipeline.catalog import load_catalog
 from pipeline.errors import SettingsError
