@@ -32,6 +32,7 @@ from benchmarks.ingredients import INGREDIENTS, change_fields, list_variants
 from pipeline.errors import FalxError, SettingsError
 from pipeline.recipe import Recipe
 from pipeline.training.spec import TrainingSpec
+from resources.launchers import KEEP_MEMORY
 from resources.lifeline import die_with_parent
 
 DIGITS = 7
@@ -198,6 +199,7 @@ def parse_options() -> argparse.Namespace:
 def main() -> int:
     """Train what is missing and print the table."""
     options = parse_options()
+    os.environ |= KEEP_MEMORY | os.environ  # for the processes that train
     try:
         wanted, images, code = specify(
             options.home.resolve(), options.recipe, options.epochs, options.only, options.seeds

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from pipeline.errors import SettingsError
-from resources.launchers import Task, set_threads, spread
+from resources.launchers import KEEP_MEMORY, Task, set_threads, spread
 from resources.volumes import Volume
 
 CONTAINER = "falx"
@@ -84,11 +84,12 @@ def build_pod(launcher: KubernetesLauncher, task: Task) -> dict[str, Any]:
     if gpus:
         resources["limits"] = {"nvidia.com/gpu": str(gpus)}
     names = [f"volume-{place}" for place in range(len(launcher.volumes))]
+    environment = KEEP_MEMORY | set_threads(launcher.threads)
     container = {
         "name": CONTAINER,
         "image": launcher.image,
         "command": ["python", *spread(task, processes)],
-        "env": [{"name": name, "value": value} for name, value in set_threads(launcher.threads).items()],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": resources,
         "securityContext": {"allowPrivilegeEscalation": False},
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -2,11 +2,12 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from pipeline.training.spec import TrainingSpec
 from resources.kubernetes import KubernetesLauncher
-from resources.launchers import LocalLauncher, Task, TorchrunLauncher
+from resources.launchers import KEEP_MEMORY, LocalLauncher, Task, TorchrunLauncher
 from resources.settings import ROOT
 from resources.spread import choose_code
 from resources.trainer import Trainer, _describe_exit
@@ -204,3 +205,45 @@ def test_a_team_ends_when_one_of_it_is_killed(write_spec: Callable[..., Path], v
         assert agent.wait(40) == 128 + signal.SIGKILL
     _, alive = psutil.wait_procs(members, timeout=20)
     assert not alive
+
+
+CHURN = """
+import resource, sys
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    kept = bytearray(64 << 20)
+    for page in range(0, len(kept), 4096):
+        kept[page] = 1
+    del kept
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the variable is glibc's")
+def test_memory_is_kept_between_steps() -> None:
+    plain, kept = (
+        int(subprocess.run([sys.executable, "-c", CHURN], env=env, capture_output=True, check=True).stdout)
+        for env in ({"PATH": os.environ["PATH"]}, {"PATH": os.environ["PATH"], **KEEP_MEMORY})
+    )
+    assert plain > 4 * kept, (plain, kept)
+
+
+@pytest.mark.parametrize(
+    ("own", "seen"), [(None, KEEP_MEMORY["GLIBC_TUNABLES"]), ("glibc.malloc.check=0", None)]
+)
+def test_a_task_keeps_memory_unless_a_person_set_otherwise(
+    own: str | None, seen: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    target = str(tmp_path / "seen")
+    script = f"import os; open({target!r}, 'w').write(os.environ['GLIBC_TUNABLES'])"
+
+    @dg.asset
+    def task(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        assert LocalLauncher(threads=1).launch(context, Task("predict", ["-c", script])) == 0
+        yield dg.MaterializeResult()
+
+    assert dg.materialize([task]).success
+    assert (tmp_path / "seen").read_text() == (own or seen)
