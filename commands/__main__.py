@@ -63,7 +63,7 @@ def _build_parser() -> argparse.ArgumentParser:
     rollback.add_argument("--why", default="", help="the reason, for the ledger of releases")
     simulate = add("simulate", _simulate, "six weeks of arriving phantom collections, one of them bad")
     simulate.add_argument("--folder", default="", help="made anew each time; default .falx/simulation")
-    simulate.add_argument("--scale", type=float, default=0.3, help="size of the phantoms; default 0.3")
+    simulate.add_argument("--scale", type=float, default=0.6, help="size of the phantoms; default 0.6")
     add("ui", _ui, "Dagster and MLflow on 127.0.0.1, until Ctrl-C")
     add("app", _app, "slices in, what the registered models say out: on 127.0.0.1, until Ctrl-C")
     add("doctor", _doctor, "settings, devices, disk, credentials and versions, each with its fix")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.release.timeline import Week
 
-SCALE, SEED, BAD_SEED = 0.3, 0, 1
+SCALE, SEED, BAD_SEED = 0.6, 0, 1  # at 0.3 val has 35 images, on which no model is better than luck
 BAD = "clinic_export"
 KINDS = ("gaussian_noise", "gaussian_blur", "downsampling")
 MARKER = "this folder is made and removed by `make simulate`\n"
