@@ -37,6 +37,7 @@ def test_a_training_is_a_pod_that_sees_its_paths_and_has_its_gpus() -> None:
     assert container["image"] == "registry.example/falx:1"
     assert container["resources"] == {"requests": {"cpu": "6"}, "limits": {"nvidia.com/gpu": "2"}}
     assert {"name": "OMP_NUM_THREADS", "value": "3"} in container["env"]
+    assert "GLIBC_TUNABLES" in {entry["name"] for entry in container["env"]}
     assert container["volumeMounts"] == [
         {"name": "volume-0", "mountPath": "/data/home", "readOnly": False},
         {"name": "volume-1", "mountPath": "/data/sets", "readOnly": True},
