@@ -88,19 +88,26 @@ def _draw_waves(
 
 def truncate(images: torch.Tensor, share: float, seeds: Sequence[int]) -> torch.Tensor:
     """Keep the central `share` of k-space in both directions and fill the rest with zeros: edges ring."""
-    down, across = (_low_waves(share, side, images.device) for side in images.shape[-2:])
+    if images.device.type != "cpu":
+        return _project(images, share)
+    # The last bits of a product follow its place in a batch, so each plane is a product of its own; they
+    # follow the number of threads too, of which rounding from double precision leaves nothing.
+    return torch.cat([_project(plane.to(torch.float64), share).to(torch.float32) for plane in images.split(1)])
+
+
+def _project(images: torch.Tensor, share: float) -> torch.Tensor:
+    down, across = (
+        torch.from_numpy(_find_low_waves(share, side)).to(images.device, images.dtype)
+        for side in images.shape[-2:]
+    )
     coarse = down.T @ images @ across
     return (down @ coarse @ across.T).abs_()
 
 
-def _low_waves(share: float, length: int, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(_find_low_waves(share, length)).to(device)
-
-
 @lru_cache(maxsize=64)
-def _find_low_waves(share: float, length: int) -> NDArray[np.float32]:
-    """Waves of at most `share` · length / 2 periods as an orthonormal basis: float32 [length, m], m odd."""
+def _find_low_waves(share: float, length: int) -> NDArray[np.float64]:
+    """Waves of at most `share` · length / 2 periods as an orthonormal basis: float64 [length, m], m odd."""
     angles = 2 * np.pi * np.outer(np.arange(length), np.arange(1, int(share * length / 2) + 1)) / length
     waves = [np.full((length, 1), np.sqrt(0.5)), np.cos(angles), np.sin(angles)]
     basis: NDArray[np.float64] = np.concatenate(waves, axis=1) * np.sqrt(2 / length)
-    return basis.astype(np.float32)
+    return basis

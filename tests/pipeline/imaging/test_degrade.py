@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -84,18 +84,22 @@ def test_severities_are_worse_on_average_under_draws_of_their_own(
     assert (np.diff(means) < 0).all(), np.round(means, 1)
 
 
-@settings(max_examples=60, deadline=None)
+# Each kind by itself, small and oblong planes among them: a matrix product's last bits may follow its place
+# in a batch, and then only for shapes that a library treats in a way of their own.
+@pytest.mark.parametrize("name", sorted(KINDS))
+@settings(max_examples=20, deadline=None)
+@example(severity=2, height=17, width=36, seeds=[0, 1, 2])
 @given(
-    name=st.sampled_from(sorted(KINDS)),
     severity=st.integers(1, 5),
-    size=st.integers(17, 90),
+    height=st.integers(17, 90),
+    width=st.integers(17, 90),
     seeds=st.lists(st.integers(0, 2**63 - 1), min_size=2, max_size=7, unique=True),
 )
 def test_a_result_depends_on_its_image_and_seed_alone(
-    name: str, severity: int, size: int, seeds: list[int]
+    name: str, severity: int, height: int, width: int, seeds: list[int]
 ) -> None:
-    rng = np.random.default_rng(size)
-    images = torch.from_numpy(rng.random((len(seeds), 1, size, size), dtype=np.float32))
+    rng = np.random.default_rng(height)
+    images = torch.from_numpy(rng.random((len(seeds), 1, height, width), dtype=np.float32))
     together = degrade(images, KINDS[name], severity, seeds)
     backwards = degrade(images.flip(0), KINDS[name], severity, seeds[::-1]).flip(0)
     alone = torch.cat(
