@@ -73,9 +73,9 @@ def specify_training(
 
 def choose_degradations(recipe: Recipe, known: Mapping[str, Degradation]) -> dict[str, Degradation]:
     """The degradations that a recipe trains on: those it names, else all; no other is part of its model."""
-    if not recipe.augment.degrade:
-        return {}
-    return {name: known[name] for name in recipe.augment.degradations or sorted(known)}
+    changes = [recipe.augment, *([recipe.pretraining.augment] if recipe.pretraining else [])]
+    used = (name for one in changes if one.degrade for name in one.degradations or sorted(known))
+    return {name: known[name] for name in dict.fromkeys(used)}
 
 
 def identify_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -57,6 +57,25 @@ INGREDIENTS = (
         {"data.sampling": "once"},
         {"data.sampling": "balanced", "loss.class_weights": "none"},
     ),
+    Ingredient(
+        "self-supervised pre-training",
+        {"pretraining": None},
+        {
+            "pretraining": {
+                "epochs": 50,
+                "augment": {
+                    "hflip": 0.5,
+                    "rotate": 15,
+                    "crop_scale": (0.3, 1.0),
+                    "brightness": 0.4,
+                    "contrast": 0.4,
+                    "gamma": 0.4,
+                    "degrade": 0.3,
+                    "max_severity": 2,
+                },
+            }
+        },
+    ),
     Ingredient("the tumour's box", {"loss.box": 0.0}, {"loss.box": 1.0}),
     Ingredient("warm-up", {"schedule.warmup_epochs": 0.0}, {"schedule.warmup_epochs": 1.0}),
     Ingredient("averaged weights", {"ema": None}, {"ema": 0.99}),

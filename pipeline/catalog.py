@@ -297,9 +297,14 @@ def _find_broken_references(
         for field, names, known in (
             ("data.collections", recipe.data.collections, collections),
             ("augment.degradations", recipe.augment.degradations, degradations),
+            ("pretraining.augment.degradations", _list_views_degradations(recipe), degradations),
         ):
             mistakes += _find_unknown(f"recipes/{recipe.name}.yaml", field, names, known)
     return mistakes
+
+
+def _list_views_degradations(recipe: Recipe) -> Sequence[str]:
+    return recipe.pretraining.augment.degradations if recipe.pretraining else ()
 
 
 def _find_unknown(file: str, field: str, names: Sequence[str], known: Sequence[str]) -> list[str]:

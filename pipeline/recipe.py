@@ -14,6 +14,9 @@ class Strict(BaseModel):
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+STILL = frozenset({"hflip", "saturation", "crop_ratio", "degradations", "min_severity", "max_severity"})
+"""Fields of `augment` that leave an image as it is, or mirrored."""
+
 
 class DataSpec(Strict):
     """Which images a recipe is trained and tested on."""
@@ -72,6 +75,11 @@ class AugmentSpec(Strict):
     )
     min_severity: int = Field(1, ge=1, le=5, description="mildest level used in training")
     max_severity: int = Field(3, ge=1, le=5, description="severest level used in training")
+
+    def list_moving(self) -> list[str]:
+        """The fields that make an image another one in each epoch; a mirror image counts as the same."""
+        plain, fields = AugmentSpec(), self.model_dump()
+        return [name for name in fields if name not in STILL and fields[name] != getattr(plain, name)]
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> "AugmentSpec":
@@ -162,6 +170,18 @@ class StageSpec(Strict):
     lr_factor: float = Field(1.0, gt=0, le=1, description="the stage's peak rate, as a share of optimiser.lr")
 
 
+class PretrainingSpec(Strict):
+    """Learning without labels, on the training images, before the first epoch.
+
+    Two views of each image are drawn, and the backbone learns to tell that they are one image (SimSiam, see
+    pipeline/training/pretraining.py). The rate rises over the first epoch and falls to 0 by cosine.
+    """
+
+    epochs: int = Field(ge=1, description="passes over the training images, all of them trained")
+    lr_factor: float = Field(1.0, gt=0, le=10, description="peak rate, as a share of optimiser.lr")
+    augment: AugmentSpec = Field(description="how each view is drawn; mixup has no place here")
+
+
 class StoppingSpec(Strict):
     """When training ends and which epoch is best."""
 
@@ -197,6 +217,9 @@ class Recipe(Strict):
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     stopping: StoppingSpec
+    pretraining: PretrainingSpec | None = Field(
+        None, description="learning without labels before the first epoch; null = none"
+    )
     stages: tuple[StageSpec, ...] = Field(
         (), description="fine-tuning in stages, each with its own frozen part and rate; empty = one stage"
     )
@@ -232,6 +255,7 @@ class Recipe(Strict):
             yield "loss.box: only slim has a place for a second head; leave it out"
         if self.loss.box and any(stage.freeze == 1 for stage in stages):
             yield "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out"
+        yield from self._find_pretraining_misfits(stages[0])
         if self.data.sampling == "balanced" and self.loss.class_weights == "balanced":
             yield "data.sampling: class weights balance already; set loss.class_weights: none, or once"
         if self.schedule.name == "plateau" and self.schedule.warmup_epochs:
@@ -246,3 +270,14 @@ class Recipe(Strict):
         if self.model.weights == "none" and any(stage.freeze for stage in stages):
             field = "stages: freeze" if self.stages else "model.freeze"
             yield f"{field}: random layers would stay random; set model.weights or freeze: 0"
+
+    def _find_pretraining_misfits(self, first: StageSpec) -> Iterator[str]:
+        if self.pretraining is None:
+            return
+        if first.freeze:
+            field = "stages: freeze" if self.stages else "model.freeze"
+            yield f"pretraining: changes the whole backbone, but {field} holds some of it; set it to 0"
+        if self.pretraining.augment.mixup:
+            yield "pretraining.augment.mixup: a view is of one image; leave it out"
+        if not self.pretraining.augment.list_moving():
+            yield "pretraining.augment: both views would be the same; let something vary, crop_scale say"

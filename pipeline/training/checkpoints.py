@@ -2,7 +2,8 @@
 
 history.jsonl     one row an epoch: losses, accuracies, macro-F1, learning rate; no wall times
 best.safetensors  the weights that become the model
-last.pt           everything that the next epoch needs: tensors and plain state, nothing to unpickle
+last.pt           everything that the next epoch needs, of pre-training too: tensors and plain state, nothing
+                  to unpickle
 tensorboard/      event files of the same rows, and the model graph
 result.json       written last; its presence means complete
 """
@@ -23,7 +24,7 @@ from pipeline.training.inference import BEST
 from pipeline.training.spec import TrainingResult, TrainingSpec, digest_identity
 
 HISTORY, LAST, RESULT = "history.jsonl", "last.pt", "result.json"
-FORMAT = 2
+FORMAT = 3
 
 
 def write_history(work: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -32,8 +32,6 @@ from pipeline.training.spec import TrainingSpec
 from pipeline.training.state import State, describe_environment, explaining
 from pipeline.training.team import Team
 
-STILL = frozenset({"hflip", "saturation", "crop_ratio", "degradations", "min_severity", "max_severity"})
-"""Fields of `augment` that leave an image as it is, or mirrored."""
 _CODE = digest_sources([Path(__file__), Path(__file__).with_name("inputs.py")])
 
 
@@ -54,13 +52,28 @@ class Feed(Protocol):
 
 
 class PixelFeed:
-    """Images, changed as the recipe says, anew each epoch."""
+    """Images, changed anew each epoch, as the recipe says.
 
-    def __init__(self, spec: TrainingSpec, device: Device, held: tuple[Part, Part]) -> None:
+    Args:
+        augment: how, instead of the recipe's.
+        seed: of the changes, instead of the training's.
+    """
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        device: Device,
+        held: tuple[Part, Part],
+        augment: AugmentSpec | None = None,
+        seed: int | None = None,
+    ) -> None:
         self.train, self.val = held
         self._recipe, self._device = spec.recipe, device
         self.augmenter = Augmenter(
-            spec.recipe.augment, spec.degradations, seed=spec.seed, threads=spec.threads
+            augment or spec.recipe.augment,
+            spec.degradations,
+            seed=spec.seed if seed is None else seed,
+            threads=spec.threads,
         )
 
     def take(self, batch: Batch, places: Rows, epoch: int) -> torch.Tensor:
@@ -158,20 +171,14 @@ def explain_features(recipe: Recipe, model: Network, stage: Stage) -> str:
     if _may_keep(recipe, model, stage):
         seen = "each image and its mirror image" if recipe.augment.hflip else "each image"
         return f"the backbone is frozen: computed once for {seen}, then the head is trained on what it gave"
-    moving = ", ".join(f"augment.{name}" for name in _find_moving(recipe.augment)) or "its dropout"
+    moving = ", ".join(f"augment.{name}" for name in recipe.augment.list_moving()) or "its dropout"
     return (
         f"the backbone is frozen, yet computed for each batch: {moving} makes it see other images each epoch"
     )
 
 
 def _may_keep(recipe: Recipe, model: Network, stage: Stage) -> bool:
-    return stage.spec.freeze == 1 and not _find_moving(recipe.augment) and not _has_chance(model.backbone)
-
-
-def _find_moving(augment: AugmentSpec) -> list[str]:
-    """The fields that make an image another one in each epoch."""
-    plain, fields = AugmentSpec(), augment.model_dump()
-    return [name for name in fields if name not in STILL and fields[name] != getattr(plain, name)]
+    return stage.spec.freeze == 1 and not recipe.augment.list_moving() and not _has_chance(model.backbone)
 
 
 def _has_chance(backbone: nn.Module) -> bool:

@@ -40,8 +40,7 @@ def build_locator(recipe: Recipe, network: Network) -> Locator | None:
     """The second head of a recipe that learns boxes, else none; drawn from torch's global generator."""
     if not recipe.loss.box:
         return None
-    dense = next(module for module in network.head.modules() if isinstance(module, nn.Linear))
-    return Locator(dense.in_features)
+    return Locator(network.width)
 
 
 def answer_both(

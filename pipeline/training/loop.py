@@ -21,6 +21,7 @@ from pipeline.training.events import start_events
 from pipeline.training.feeds import Feed, explain_features, make_feed
 from pipeline.training.graphs import trace_graph
 from pipeline.training.models import build_model, count_parameters
+from pipeline.training.pretraining import check_views, describe_pretraining, make_views, pretrain_epoch
 from pipeline.training.progress import comment_epoch, find_kept, find_stage, find_stop
 from pipeline.training.sharing import share_layers
 from pipeline.training.spec import Reporter, SilentReporter, TrainingResult, TrainingSpec, digest_identity
@@ -68,7 +69,10 @@ def train(
     reporter.started(_describe(spec, state, device, held, why))
     if state.history:
         reporter.epoch(len(state.history), state.history[-1], "resumed after this epoch")
-    while not _train_epochs(spec, state, device, held, reporter, team):
+    while not (
+        _pretrain(spec, state, device, held, reporter, team)
+        and _train_epochs(spec, state, device, held, reporter, team)
+    ):
         smaller = split_further(spec.recipe, state.parts, team.size)
         if team.size > 1:
             # The others wait for this one in the middle of a step: nobody can go on.
@@ -78,6 +82,8 @@ def train(
         state, device, begun = _begin(spec, team, parts=smaller)
         why["memory"] = begun["memory"]
         reporter.started({"memory": why["memory"], "resume": begun["resume"]})
+    if state.pretraining:
+        why["pretraining"] = describe_pretraining(spec.recipe, state.pretraining)
     why["stopping"] = find_stop(spec.recipe, state.history)
     result = _conclude(spec, state, device, held, why)
     if team.leads:
@@ -101,14 +107,36 @@ def _begin(spec: TrainingSpec, team: Team, *, parts: int = 1) -> tuple[State, De
     state.parts = max(state.parts, parts)
     if state.parts > 1:
         why["memory"] = describe_parts(spec.recipe, state.parts, team.size)
-    followers = [state.average.model] if state.average else []
-    for network in (state.trained, *followers):
+    for network in state.modules:
         team.follow(list(network.state_dict().values()))
-    share_layers(state.model, team)
+        share_layers(network, team)
     stage = find_stage(spec.recipe, state.history)
     if stage and (reason := explain_features(spec.recipe, state.model, stage)):
         why["features"] = reason
     return state, device, why
+
+
+def _pretrain(
+    spec: TrainingSpec, state: State, device: Device, held: tuple[Part, Part], reporter: Reporter, team: Team
+) -> bool:
+    """Pre-train to the end, where a recipe does; false where the device's memory was too small."""
+    recipe, wanted = spec.recipe, spec.recipe.pretraining
+    if wanted is None or state.history:
+        return True
+    feed = make_views(spec, device, held)
+    while len(state.pretraining) < wanted.epochs:
+        begun = time.monotonic()
+        try:
+            row = pretrain_epoch(spec, state, device, feed, team)
+        except torch.OutOfMemoryError:
+            return False
+        check_views(spec, row)
+        state.pretraining.append(row)
+        state.seconds += time.monotonic() - begun
+        if team.leads:
+            save_state(Path(spec.work), spec, state, device, team, kept=False)
+        reporter.started({"pretraining": describe_pretraining(recipe, state.pretraining)})
+    return True
 
 
 def _train_epochs(

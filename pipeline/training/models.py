@@ -35,6 +35,12 @@ class Network(nn.Module):
         logits: torch.Tensor = self.head(self.backbone(images))
         return logits
 
+    @property
+    def width(self) -> int:
+        """How many features the backbone gives."""
+        dense = next(module for module in self.head.modules() if isinstance(module, nn.Linear))
+        return dense.in_features
+
     def freeze(self, share: float) -> None:
         """Stop the first `share` of the backbone's layers from training, and let all others train.
 

@@ -24,6 +24,7 @@ from pipeline.training.optimisers import make_optimiser
 from pipeline.training.progress import Stage, find_stage
 from pipeline.training.spec import TrainingSpec
 from pipeline.training.team import Team
+from pipeline.training.views import Predictor, build_predictor
 
 Row = dict[str, float]
 
@@ -33,9 +34,11 @@ class State:
     """Weights, their average, the optimiser, and the rows of the finished epochs.
 
     Args:
-        stage: number of the stage that the optimiser belongs to, from 1.
+        stage: number of the stage that the optimiser belongs to, from 1; 0 is pre-training.
         parts: into how many parts each batch goes, so that it fits the device's memory.
         locator: the second head, which learns boxes and is no part of the model; none where none are learnt.
+        predictor: the head of pre-training; none where there is no pre-training, or where it is over.
+        pretraining: the rows of the finished epochs of pre-training.
     """
 
     model: Network
@@ -46,6 +49,8 @@ class State:
     stage: int = 1
     parts: int = 1
     locator: Locator | None = None
+    predictor: Predictor | None = None
+    pretraining: list[Row] = field(default_factory=list)
 
     @property
     def judged(self) -> Network:
@@ -55,21 +60,31 @@ class State:
     @property
     def trained(self) -> nn.Module:
         """All that the optimiser changes."""
-        return _join(self.model, self.locator)
+        return _join(self.model, self.locator, self.predictor)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """All networks that it holds, each of them once."""
+        followers = (self.average.model if self.average else None, self.locator, self.predictor)
+        return [self.model, *(one for one in followers if one is not None)]
 
 
 def start_state(spec: TrainingSpec, model: Network, device: Device) -> State:
     """The state before the first epoch, on the device."""
     model.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(model, spec.recipe.ema) if spec.recipe.ema else None
-    locator = build_locator(spec.recipe, model)
-    if locator is not None:
-        locator.to(device.name)
-    optimiser = make_optimiser(_join(model, locator), spec.recipe.optimiser)
-    return State(model, optimiser, average, locator=locator)
+    locator, predictor = build_locator(spec.recipe, model), build_predictor(spec.recipe, model)
+    for head in (locator, predictor):
+        if head is not None:
+            head.to(device.name)
+    optimiser = make_optimiser(_join(model, locator, predictor), spec.recipe.optimiser)
+    stage = 1 if predictor is None else 0
+    return State(model, optimiser, average, stage=stage, locator=locator, predictor=predictor)
 
 
-def _join(model: Network, locator: Locator | None) -> nn.Module:
+def _join(model: Network, locator: Locator | None, predictor: Predictor | None) -> nn.Module:
+    if predictor is not None:
+        return nn.ModuleList([model.backbone, predictor])
     return model if locator is None else nn.ModuleList([model, locator])
 
 
@@ -77,6 +92,9 @@ def enter_stage(state: State, recipe: Recipe, stage: Stage) -> None:
     """Freeze and free layers as a stage says, with a fresh optimiser; nothing where it is entered already."""
     if stage.number == state.stage:
         return
+    if state.average and not state.stage:
+        state.average.model.load_state_dict(state.model.state_dict())
+    state.predictor = None
     state.model.freeze(stage.spec.freeze)
     state.optimiser = make_optimiser(state.trained, recipe.optimiser)
     state.stage = stage.number
@@ -90,19 +108,26 @@ def restore_state(
         return "started from the beginning"
     trained = find_stage(recipe, checkpoint["history"][:-1])
     assert trained is not None
-    enter_stage(state, recipe, trained)
+    if checkpoint["history"]:
+        enter_stage(state, recipe, trained)
     state.model.load_state_dict(checkpoint["model"])
     state.optimiser.load_state_dict(checkpoint["optimiser"])
     if state.locator is not None:
         state.locator.load_state_dict(checkpoint["locator"])
     if state.average:
         state.average.model.load_state_dict(checkpoint["average"])
+    if state.predictor is not None:
+        state.predictor.load_state_dict(checkpoint["predictor"])
     state.history, state.seconds = checkpoint["history"], checkpoint["seconds"]
+    state.pretraining = checkpoint["pretraining"]
     state.parts, state.model.origin = checkpoint["parts"], checkpoint["origin"]
     then, now = checkpoint["environment"], describe_environment(device, team)
     changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
     warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
-    return f"resumed after epoch {len(state.history)}{warning if changes else ''}"
+    place = (
+        f"epoch {len(state.history)}" if state.history else f"epoch {len(state.pretraining)} of pre-training"
+    )
+    return f"resumed after {place}{warning if changes else ''}"
 
 
 def save_state(
@@ -120,6 +145,7 @@ def save_state(
         "average": state.average.model.state_dict() if state.average else None,
         "optimiser": state.optimiser.state_dict(),
         "history": state.history,
+        "pretraining": state.pretraining,
         "seconds": state.seconds,
         "parts": state.parts,
         "origin": state.model.origin,
@@ -127,12 +153,15 @@ def save_state(
     }
     if state.locator is not None:
         stored["locator"] = state.locator.state_dict()
-    with explaining(work, state, f"epoch {len(state.history)}"):
+    if state.predictor is not None:
+        stored["predictor"] = state.predictor.state_dict()
+    with explaining(work, state, f"epoch {len(state.history) or len(state.pretraining)}"):
         write_history(work, state.history)
         if kept:
             write_best(work, state.judged)
         write_checkpoint(work, spec, stored)
-        add_event(work, state.history[-1])
+        if state.history:
+            add_event(work, state.history[-1])
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from assets.trainings import (
 from pipeline.catalog import load_catalog
 from pipeline.errors import TrainingError, WeightsError
 from pipeline.labels import LABELS
+from pipeline.recipe import AugmentSpec, PretrainingSpec
 from resources.ledgers import read_rows
 from resources.trainer import Trainer
 
@@ -70,6 +71,11 @@ def test_a_model_depends_on_the_degradations_that_its_recipe_trains_on(curated):
     assert choose(degrade=0.0) == []
     assert choose(degrade=0.5, degradations=("jpeg", "gaussian_blur")) == ["jpeg", "gaussian_blur"]
     assert choose(degrade=0.5, degradations=()) == sorted(catalog.degradations)
+
+    views = AugmentSpec(degrade=0.5, degradations=("rician_noise", "jpeg"))
+    recipe = recipe.model_copy(update={"pretraining": PretrainingSpec(epochs=1, augment=views)})
+    assert choose(degrade=0.0) == ["rician_noise", "jpeg"]
+    assert choose(degrade=0.5, degradations=("jpeg",)) == ["jpeg", "rician_noise"]
 
 
 def finish(spec) -> None:

@@ -224,7 +224,10 @@ def test_a_degradation_that_is_no_mapping_is_a_mistake(root: Path, entry: Any) -
 def test_recipes_may_only_name_what_exists(root: Path) -> None:
     edit(root / "recipes/cnn3.yaml", "data.collections", ["masoudnickparvar", "br35h"])
     edit(root / "recipes/cnn3.yaml", "augment.degradations", ["fog"])
-    collections, degradations = mistakes_of(root)
+    views = {"epochs": 1, "augment": {"gamma": 0.2, "degradations": ["snow"]}}
+    edit(root / "recipes/cnn3.yaml", "pretraining", views)
+    collections, degradations, seen = mistakes_of(root)
+    assert "pretraining.augment.degradations: unknown ['snow']; known: anisotropic_resolution, " in seen
     assert (
         "recipes/cnn3.yaml: data.collections: unknown ['br35h']; known: cheng_figshare, indk214"
         in collections

@@ -121,6 +121,21 @@ def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], me
         ({"model": {"name": "cnn3", "stochastic_depth": 0.1}}, "only slim has blocks to skip; leave it out"),
         ({"schedule": {"name": "cosine", "warmup_epochs": 3}}, "must be less than stopping.epochs"),
         ({"model": {"name": "timm:vgg19", "freeze": 0.5}}, "set model.weights or freeze: 0"),
+        (
+            {
+                "model": {"name": "slim", "weights": "a.safetensors", "freeze": 0.5},
+                "pretraining": {"epochs": 1, "augment": {"gamma": 0.2}},
+            },
+            "pretraining: changes the whole backbone, but model.freeze holds some of it; set it to 0",
+        ),
+        (
+            {"pretraining": {"epochs": 1, "augment": {"gamma": 0.2, "mixup": 0.2}}},
+            "pretraining.augment.mixup: a view is of one image; leave it out",
+        ),
+        (
+            {"pretraining": {"epochs": 1, "augment": {"hflip": 0.5}}},
+            "pretraining.augment: both views would be the same; let something vary, crop_scale say",
+        ),
         ({"stages": [{"epochs": 3, "freeze": 0.5}]}, "stages: freeze: random layers would stay random"),
         ({"stages": [{"epochs": 1}, {"epochs": 1}]}, "stopping.epochs: is 3, but the stages sum to 2"),
         ({"augment": {"min_severity": 4}}, "min_severity: must not exceed max_severity"),

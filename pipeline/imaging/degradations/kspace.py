@@ -92,7 +92,9 @@ def truncate(images: torch.Tensor, share: float, seeds: Sequence[int]) -> torch.
         return _project(images, share)
     # The last bits of a product follow its place in a batch, so each plane is a product of its own; they
     # follow the number of threads too, of which rounding from double precision leaves nothing.
-    return torch.cat([_project(plane.to(torch.float64), share).to(torch.float32) for plane in images.split(1)])
+    return torch.cat(
+        [_project(plane.to(torch.float64), share).to(torch.float32) for plane in torch.split(images, 1)]
+    )
 
 
 def _project(images: torch.Tensor, share: float) -> torch.Tensor:

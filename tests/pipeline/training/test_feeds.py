@@ -14,9 +14,9 @@ from training_toys import make_recipe
 
 from pipeline.catalog import load_catalog
 from pipeline.imaging.augment import Augmenter
-from pipeline.recipe import AugmentSpec
+from pipeline.recipe import STILL, AugmentSpec
 from pipeline.training import feeds
-from pipeline.training.feeds import STILL, explain_features
+from pipeline.training.feeds import explain_features
 from pipeline.training.loop import train
 from pipeline.training.models import Network
 from pipeline.training.progress import find_stage

@@ -319,7 +319,7 @@ def test_an_older_format_is_refused(make_spec: MakeSpec) -> None:
     spec = make_spec()
     Path(spec.work).mkdir()
     torch.save({"format": 0}, Path(spec.work) / "last.pt")
-    with pytest.raises(CheckpointError, match="has format 0, not 2"):
+    with pytest.raises(CheckpointError, match="has format 0, not 3"):
         train(spec, SilentReporter())
 
 
