@@ -42,8 +42,11 @@ def test_each_variant_differs_in_one_ingredient(name: str) -> None:
             assert impossible[f"{word} {one.name}"]
             continue
         assert one.is_in(variant) != one.is_in(base)
-        changed = {field for field, value in flat(base).items() if flat(variant)[field] != value}
-        assert changed and changed <= set(one.on) | set(one.off)
+        then, now = flat(base), flat(variant)
+        changed = {field for field in {*then, *now} if then.get(field) != now.get(field)}
+        named = {*one.on, *one.off}
+        assert changed
+        assert all(any(field == name or field.startswith(f"{name}.") for name in named) for field in changed)
 
 
 def test_what_is_taken_away_and_what_is_added_to_slim64() -> None:

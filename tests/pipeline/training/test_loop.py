@@ -337,6 +337,6 @@ def test_the_checkpoint_holds_nothing_to_unpickle(make_spec: MakeSpec) -> None:
     state = torch.load(Path(spec.work) / "last.pt", weights_only=True)
     assert set(state) == {
         "format", "identity", "model", "average", "optimiser", "history", "seconds", "parts", "origin",
-        "environment",
+        "environment", "pretraining",
     }  # fmt: skip
     assert np.isclose(state["history"][-1]["val_loss"], _rows(spec)[-1]["val_loss"])
