@@ -131,8 +131,9 @@ def _pretrain(
         except torch.OutOfMemoryError:
             return False
         check_views(spec, row)
-        state.pretraining.append(row)
-        state.seconds += time.monotonic() - begun
+        seconds = time.monotonic() - begun
+        state.pretraining.append(row | {"seconds": seconds})
+        state.seconds += seconds
         if team.leads:
             save_state(Path(spec.work), spec, state, device, team, kept=False)
         reporter.started({"pretraining": describe_pretraining(recipe, state.pretraining)})
@@ -162,7 +163,8 @@ def _train_epochs(
         if team.leads:
             kept = find_kept(recipe, state.history) == epoch - 1
             save_state(Path(spec.work), spec, state, device, team, kept=kept)
-        left = (recipe.stopping.epochs - epoch) * state.seconds / epoch
+        spent = state.seconds - sum(before["seconds"] for before in state.pretraining)
+        left = (recipe.stopping.epochs - epoch) * spent / epoch
         rates = {"images_per_second": len(held[0]) / trained, "seconds_left": left}
         reporter.epoch(epoch, row | rates, comment_epoch(recipe, state.history))
     return True
