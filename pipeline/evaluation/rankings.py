@@ -21,15 +21,23 @@ def tell_rankings(leaderboard: pd.DataFrame) -> list[str]:
 
     Returns:
         Only protocols that share two recipes or more with `patient`; a ranking is of the shared ones. The
-        sentence says nothing of chance: whether two recipes differ at all stands in table `comparisons`.
+        sentence says nothing of chance: whether two recipes differ at all stands in table `comparisons`. It
+        says where recipes have test images of their own (other collections, all copies): a ranking is then
+        of recipes and of images.
     """
-    scores = {
-        protocol: dict(zip(rows["recipe"], rows["macro_f1"], strict=True))
-        for protocol, rows in leaderboard.groupby("protocol")
-    }
+    scores, asked = (
+        {
+            protocol: dict(zip(rows["recipe"], rows[column], strict=True))
+            for protocol, rows in leaderboard.groupby("protocol")
+        }
+        for column in ("macro_f1", "n")
+    )
     honest = scores.get(HONEST, {})
     return [
         _tell(protocol, scores[protocol], honest)
+        + _tell_images(
+            {name: asked[name] for name in (protocol, HONEST)}, set(scores[protocol]) & set(honest)
+        )
         for protocol in OPTIMISTIC
         if len(set(scores.get(protocol, {})) & set(honest)) > 1
     ]
@@ -62,3 +70,17 @@ def _tell(protocol: str, claimed: Scores, honest: Scores) -> str:
     listed = f" ({named}{more})" if swaps else ""
     first = f"the best under `{protocol}`, `{best}`, comes in as {place}"
     return f"{said}{listed}, Kendall's tau {tau:+.2f}; {first}"
+
+
+def _tell_images(asked: dict[str, dict[str, int]], shared: set[str]) -> str:
+    """On how many images the shared recipes were tested, where not all on as many; else nothing."""
+    told = []
+    for protocol, counts in asked.items():
+        sizes = sorted({counts[recipe] for recipe in shared}, reverse=True)
+        if len(sizes) > 1:
+            groups = (
+                f"{', '.join(f'`{recipe}`' for recipe in sorted(shared) if counts[recipe] == size)}: {size:,}"
+                for size in sizes
+            )
+            told.append(f"under `{protocol}` {'; '.join(groups)}")
+    return f". Not all are asked of the same images: {', and '.join(told)}" if told else ""

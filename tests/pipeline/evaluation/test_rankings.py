@@ -13,7 +13,7 @@ from pipeline.evaluation.rankings import list_swaps, tell_rankings
 
 def board(**protocols: dict[str, float]) -> pd.DataFrame:
     rows = [(recipe, name, score) for name, scores in protocols.items() for recipe, score in scores.items()]
-    return pd.DataFrame(rows, columns=["recipe", "protocol", "macro_f1"])
+    return pd.DataFrame(rows, columns=["recipe", "protocol", "macro_f1"]).assign(n=100)
 
 
 @given(scores=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=8))
@@ -35,6 +35,22 @@ def test_the_pairs_that_change_places_are_named():
         "`published` against `patient`: 1 of 3 pairs of recipes change places (`a` and `b`), "
         "Kendall's tau +0.33; the best under `published`, `a`, comes in as 2"
     )
+
+
+def test_recipes_with_test_images_of_their_own_are_named():
+    frame = board(published={"a": 0.9, "b": 0.8, "c": 0.7}, patient={"a": 0.6, "b": 0.7, "c": 0.5, "d": 0.1})
+    frame.loc[(frame["protocol"] == "patient") & (frame["recipe"] == "b"), "n"] = 1898
+    [line] = tell_rankings(frame)
+    assert line.endswith(
+        "comes in as 2. Not all are asked of the same images: under `patient` `b`: 1,898; `a`, `c`: 100"
+    )
+    frame.loc[(frame["protocol"] == "published") & (frame["recipe"] == "c"), "n"] = 50
+    assert tell_rankings(frame)[0].endswith(
+        "under `published` `a`, `b`: 100; `c`: 50, and under `patient` `b`: 1,898; `a`, `c`: 100"
+    )
+    frame.loc[frame["recipe"] != "d", "n"] = 100
+    frame.loc[frame["recipe"] == "d", "n"] = 7
+    assert "Not all" not in tell_rankings(frame)[0]
 
 
 def test_level_recipes_change_no_places():
