@@ -74,7 +74,7 @@ def check_views(spec: TrainingSpec, row: Row) -> None:
     if math.isfinite(row["loss"]) and row["spread"] >= COLLAPSED:
         return
     raise DivergedError(
-        f"pre-training of recipe {spec.recipe.name!r} tells all images the same (loss {row['loss']:.3g}, "
+        f"pre-training of recipe {spec.recipe.name!r} tells no images apart (loss {row['loss']:.3g}, "
         f"spread {row['spread']:.3g}, where {COLLAPSED} is the least). Try a tenth of "
         "pretraining.lr_factor, a larger batch_size, or views that differ more (pretraining.augment)"
     )
