@@ -22,8 +22,8 @@ def tell_rankings(leaderboard: pd.DataFrame) -> list[str]:
     Returns:
         Only protocols that share two recipes or more with `patient`; a ranking is of the shared ones. The
         sentence says nothing of chance: whether two recipes differ at all stands in table `comparisons`. It
-        says where recipes have test images of their own (other collections, all copies): a ranking is then
-        of recipes and of images.
+        says where recipes have test images of their own (other collections, all copies), as far as their
+        numbers tell: a ranking is then of recipes and of images.
     """
     scores, asked = (
         {

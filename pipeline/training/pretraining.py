@@ -142,7 +142,9 @@ def take_step(
     return told
 
 
-def answer(state: State, device: Device, recipe: Recipe, images: torch.Tensor) -> Views:
+def answer(
+    state: State, device: Device, recipe: Recipe, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What is told from images in [0, 1], and what that predicts of another view: float [n, d] both."""
     assert state.predictor is not None
     with device.autocast():

@@ -63,6 +63,13 @@ class State:
         return _join(self.model, self.locator, self.predictor)
 
     @property
+    def reached(self) -> str:
+        """The last finished epoch, for a person."""
+        if self.history or not self.pretraining:
+            return f"epoch {len(self.history)}"
+        return f"epoch {len(self.pretraining)} of pre-training"
+
+    @property
     def modules(self) -> list[nn.Module]:
         """All networks that it holds, each of them once."""
         followers = (self.average.model if self.average else None, self.locator, self.predictor)
@@ -106,9 +113,9 @@ def restore_state(
     """Bring a fresh state to where a checkpoint is; says in words where training goes on."""
     if checkpoint is None:
         return "started from the beginning"
-    trained = find_stage(recipe, checkpoint["history"][:-1])
-    assert trained is not None
     if checkpoint["history"]:
+        trained = find_stage(recipe, checkpoint["history"][:-1])
+        assert trained is not None
         enter_stage(state, recipe, trained)
     state.model.load_state_dict(checkpoint["model"])
     state.optimiser.load_state_dict(checkpoint["optimiser"])
@@ -124,10 +131,7 @@ def restore_state(
     then, now = checkpoint["environment"], describe_environment(device, team)
     changes = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
     warning = f"; last bits may differ from an uninterrupted training: {'; '.join(changes)}"
-    place = (
-        f"epoch {len(state.history)}" if state.history else f"epoch {len(state.pretraining)} of pre-training"
-    )
-    return f"resumed after {place}{warning if changes else ''}"
+    return f"resumed after {state.reached}{warning if changes else ''}"
 
 
 def save_state(
@@ -155,7 +159,7 @@ def save_state(
         stored["locator"] = state.locator.state_dict()
     if state.predictor is not None:
         stored["predictor"] = state.predictor.state_dict()
-    with explaining(work, state, f"epoch {len(state.history) or len(state.pretraining)}"):
+    with explaining(work, state, state.reached):
         write_history(work, state.history)
         if kept:
             write_best(work, state.judged)

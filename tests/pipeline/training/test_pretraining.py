@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_locating import write_patients
+from test_steps import full_disk
 from test_team import assert_alike, run_team
 from training_toys import make_recipe
 
-from pipeline.errors import DivergedError
+from pipeline.digests import seed_for
+from pipeline.errors import DivergedError, TrainingError
 from pipeline.recipe import Recipe
 from pipeline.training import loop
 from pipeline.training.batches import Part, load_parts
@@ -245,6 +248,30 @@ def test_a_collapse_ends_the_training_and_keeps_what_was_before(
         train(spec, SilentReporter())
     assert not (Path(spec.work) / "result.json").exists()
     assert len(torch.load(Path(spec.work) / "last.pt", weights_only=True)["pretraining"]) == 1
+
+
+def test_a_full_disk_names_the_epoch_of_pretraining(make_spec: MakeSpec) -> None:
+    spec = make_spec(recipe=make_pretrained())
+    message = r"epoch 1 of pre-training cannot be written to .*; make room, or move FALX_HOME"
+    with full_disk(100_000), pytest.raises(TrainingError, match=message):
+        train(spec, SilentReporter())
+    assert not (Path(spec.work) / "last.pt").exists()
+    assert train(spec, SilentReporter()).epochs == 2
+
+
+def test_the_second_head_waits_for_its_turn(make_spec: MakeSpec, toy: Path, tmp_path: Path) -> None:
+    recipe = make_pretrained(loss={"box": 1.0})
+    spec = make_spec(recipe=recipe, patients=write_patients(toy, tmp_path))
+    with pytest.raises(StopError):
+        train(spec, Stopper(before=2))
+    waiting = torch.load(Path(spec.work) / "last.pt", weights_only=True)["locator"]
+    torch.manual_seed(seed_for(spec.seed, "weights"))
+    fresh = start_state(spec, build_model(recipe), PLAIN).locator
+    assert fresh is not None
+    assert all(torch.equal(waiting[name], value) for name, value in fresh.state_dict().items())
+    train(spec, SilentReporter())
+    learnt = torch.load(Path(spec.work) / "last.pt", weights_only=True)["locator"]
+    assert not torch.equal(learnt["place.weight"], waiting["place.weight"])
 
 
 @pytest.mark.slow
