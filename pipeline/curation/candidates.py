@@ -41,10 +41,8 @@ def judge_candidates(pixels: Stack, known: Mapping[Ends, Verdict], *, workers: i
     judged: dict[Ends, Verdict] = {}
     compared = np.empty((0, 2), np.intp)
     for _ in range(ROUNDS):
-        near = retrieve_candidates(
-            spectra.select(left), asking=np.searchsorted(left, asking), workers=workers
-        )
-        pairs = _subtract(left[near], compared, count)
+        near = retrieve_candidates(spectra, among=left, asking=asking, workers=workers)
+        pairs = _subtract(near, compared, count)
         found = _judge_pairs(pixels, spectra, pairs, known, workers)
         judged |= found
         compared = np.concatenate([compared, pairs])

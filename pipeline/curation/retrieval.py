@@ -77,22 +77,26 @@ def retrieve_alike(spectra: Integers, fresh: npt.NDArray[np.bool_], *, workers: 
     return pairs[np.diff(pairs[:, :2], axis=0, prepend=-1).any(axis=1)]
 
 
-def retrieve_candidates(spectra: Spectra, *, asking: Rows | None = None, workers: int = 1) -> Rows:
+def retrieve_candidates(
+    spectra: Spectra, *, among: Rows | None = None, asking: Rows | None = None, workers: int = 1
+) -> Rows:
     """Pairs [m, 2] of rows worth aligning, each once, the smaller row first, sorted.
 
     Ties go to the smaller row; nothing depends on the number of workers.
 
     Args:
         spectra: of all pictures.
-        asking: the rows for which others are sought, rising; all by default.
+        among: the rows that are sought, rising; all by default.
+        asking: those of them for which others are sought, rising; all by default.
         workers: threads.
     """
-    count = len(spectra.touches)
-    search = _search_all if count <= EXHAUSTIVE else _search_cells
-    asking = np.arange(count) if asking is None else asking
-    found = [np.stack(part[:2], axis=1) for part in search(spectra, asking, workers)]
+    among = np.arange(len(spectra.touches)) if among is None else among
+    asks = np.arange(len(among)) if asking is None else np.searchsorted(among, asking)
+    search = _search_all if len(among) <= EXHAUSTIVE else _search_cells
+    found = [np.stack(part[:2], axis=1) for part in search(spectra, among, asks, workers)]
     pairs = np.sort(np.concatenate([np.empty((0, 2), np.intp), *found]), axis=1)
-    return np.unique(pairs, axis=0)
+    rows: Rows = among[np.unique(pairs, axis=0)]
+    return rows
 
 
 def _group_all(count: int, total: int) -> Iterator[tuple[Rows, Rows]]:
@@ -105,9 +109,10 @@ def _group_cells(spectra: Integers, count: int) -> Iterator[tuple[Rows, Rows]]:
     yield from Cells(keys).pair_up(keys[:count])
 
 
-def _search_all(spectra: Spectra, asking: Rows, workers: int) -> list[Found]:
-    """Each picture asks every other in all views."""
-    queries, count = Queries(spectra), len(spectra.touches)
+def _search_all(spectra: Spectra, among: Rows, asking: Rows, workers: int) -> list[Found]:
+    """Each asking picture asks every other in all views; `asking`, and what is found, count in `among`."""
+    spectra, count = spectra.select(among), len(among)
+    queries = Queries(spectra)
     blocks = [asking[start : start + BLOCK_ROWS] for start in range(0, len(asking), BLOCK_ROWS)]
     whole, boxed = [], []
     with ThreadPoolExecutor(workers) as pool:
@@ -140,17 +145,28 @@ def _asker(queries: Queries, bank: Bank, others: Rows) -> Callable[[Rows], tuple
     return ask
 
 
-def _search_cells(spectra: Spectra, asking: Rows, workers: int) -> list[Found]:
+def _search_cells(spectra: Spectra, among: Rows, asking: Rows, workers: int) -> list[Found]:
     """Each picture asks the pictures in its nearest cells: whole frames, then boxes, at all angles."""
-    few = np.full(len(spectra.touches), NEAREST_FEW)
-    boxes = np.stack([_round_boxes(box) for box in spectra.box])
-    return [_keep_nearest(_search_bank(bank, asking, workers), few) for bank in (spectra.full, boxes)]
+    few = np.full(len(among), NEAREST_FEW)
+    # One after the other: of a million pictures each bank takes 0.8 GB.
+    return [
+        _keep_nearest(_search_bank(bank(spectra, among), asking, workers), few)
+        for bank in (_take_frames, _take_boxes)
+    ]
 
 
-def _round_boxes(box: Integers) -> Integers:
-    parts = [box[start : start + BLOCK_BANK] for start in range(0, len(box), BLOCK_BANK)]
-    rounded = [round_spectra(part[..., :ORDER, :ORDER].astype(np.float32)).astype(np.int16) for part in parts]
-    return np.concatenate(rounded)
+def _take_frames(spectra: Spectra, among: Rows) -> Integers:
+    return spectra.full if len(among) == len(spectra.touches) else spectra.full[:, among]
+
+
+def _take_boxes(spectra: Spectra, among: Rows) -> Integers:
+    """The low orders of the boxes, rounded as whole frames are: int16 [angles, n, 2, 8, 8]."""
+    boxes = np.empty((len(ANGLES), len(among), 2, ORDER, ORDER), np.int16)
+    for start in range(0, len(among), BLOCK_BANK):
+        rows = among[start : start + BLOCK_BANK]
+        part = spectra.box[:, rows, :, :ORDER, :ORDER].astype(np.float32)
+        boxes[:, start : start + BLOCK_BANK] = round_spectra(part)
+    return boxes
 
 
 def _search_bank(bank: Integers, rows: Rows, workers: int) -> list[Found]:

@@ -203,7 +203,7 @@ def test_copies_that_were_crowded_out_are_found_in_the_next_round(rounds, edges,
     monkeypatch.setattr("pipeline.curation.candidates.ROUNDS", rounds)
     monkeypatch.setattr(
         "pipeline.curation.candidates.retrieve_candidates",
-        lambda *found, **options: retrieve_candidates(*found)[:1],
+        lambda spectra, among, **options: retrieve_candidates(spectra, among=among)[:1],
     )
     turned = {f"turned{k}": rotate(HEADS["head0"], 9 * k) for k in (-1, 1)}
     assert len(join_names(compare({"head0": HEADS["head0"], **turned}), ["head0", *turned])) == edges

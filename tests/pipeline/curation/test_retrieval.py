@@ -74,6 +74,20 @@ def test_index_finds_rotated_and_padded_copies(monkeypatch):
     assert (retrieve_candidates(spectra) == sorted(found)).all()
 
 
+@pytest.mark.parametrize("exhaustive", [0, 20_000])
+def test_among_some_rows_is_as_if_there_were_no_others(exhaustive, monkeypatch):
+    monkeypatch.setattr(retrieval, "EXHAUSTIVE", exhaustive)
+    monkeypatch.setattr(retrieval, "BLOCK_BANK", 7)
+    spectra = measure(*HEADS[:20], *(rotate(head, 8) for head in HEADS[:6]))
+    among = np.array([0, 1, 3, 4, 8, 9, 12, 20, 21, 24])
+    alone = retrieve_candidates(spectra.select(among))
+    assert (0, 7) in set(map(tuple, alone))
+    assert (retrieve_candidates(spectra, among=among) == among[alone]).all()
+    asked = retrieve_candidates(spectra, among=among, asking=np.array([9, 24]))
+    assert (asked == among[retrieve_candidates(spectra.select(among), asking=np.array([5, 9]))]).all()
+    assert {9, 24} & set(asked.ravel().tolist())
+
+
 def test_keys_do_not_change_with_the_orientation():
     spectra = measure(*HEADS[:3]).full[0]
     for orientation in range(ORIENTATIONS):
