@@ -77,6 +77,7 @@ INGREDIENTS = (
         },
     ),
     Ingredient("the tumour's box", {"loss.box": 0.0}, {"loss.box": 1.0}),
+    Ingredient("attention", {"model.pool": "mean"}, {"model.pool": "attention"}),
     Ingredient("warm-up", {"schedule.warmup_epochs": 0.0}, {"schedule.warmup_epochs": 1.0}),
     Ingredient("averaged weights", {"ema": None}, {"ema": 0.99}),
 )

@@ -113,6 +113,11 @@ class ModelSpec(Strict):
     batch_norm: bool = Field(False, description="batch normalisation after each dense layer of the head")
     hidden_dropout: Share = Field(0.0, description="dropout after each dense layer of the head but the last")
     dropout: Share = Field(0.0, description="dropout before the classifier")
+    pool: Literal["mean", "attention"] = Field(
+        "mean",
+        description="slim alone, what its head is given: mean: of each feature map its mean; attention: "
+        "beside it the mean over the places that the network attends to, which loss.box teaches",
+    )
     stochastic_depth: float = Field(
         0.0,
         ge=0,
@@ -133,8 +138,9 @@ class LossSpec(Strict):
         0.0,
         ge=0,
         le=100,
-        description="slim alone: weight of the loss of the tumour's box, which a second head learns where "
-        "the reference knows one; that head is dropped afterwards; 0 = none",
+        description="slim alone: weight of the loss of the tumour's box, where the reference knows one: with "
+        "model.pool attention the network learns to attend to it, else a second head learns it, which is "
+        "dropped afterwards; 0 = none",
     )
 
 
@@ -251,6 +257,8 @@ class Recipe(Strict):
             yield "input.normalise: backbone needs a model named timm:<name>; use unit or half"
         if self.model.stochastic_depth and self.model.name != "slim":
             yield "model.stochastic_depth: only slim has blocks to skip; leave it out"
+        if self.model.pool != "mean" and self.model.name != "slim":
+            yield "model.pool: only slim pools by attention; leave it out"
         if self.loss.box and self.model.name != "slim":
             yield "loss.box: only slim has a place for a second head; leave it out"
         if self.loss.box and any(stage.freeze == 1 for stage in stages):

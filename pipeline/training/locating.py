@@ -1,6 +1,7 @@
-"""A second head of the slim network, which says where the tumour is; there while training and no longer.
+"""Where the tumour is, as a second task of the slim network: what finds it may help to name it.
 
-Multi-task learning after Caruana 1997 (Machine Learning 28): what finds the tumour may help to name it.
+Multi-task learning after Caruana 1997 (Machine Learning 28). A network that averages its maps gets a second
+head, there while training and no longer; one that attends (`AttentionPool`) is taught where to.
 """
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from pipeline.recipe import Recipe
 from pipeline.training.models import Network
+from pipeline.training.pooling import AttentionPool, MeanPool
 
 
 class Locator(nn.Module):
@@ -37,18 +39,25 @@ class Locator(nn.Module):
 
 
 def build_locator(recipe: Recipe, network: Network) -> Locator | None:
-    """The second head of a recipe that learns boxes, else none; drawn from torch's global generator."""
-    if not recipe.loss.box:
+    """The second head of a recipe that learns boxes by one, else none; from torch's global generator."""
+    if not recipe.loss.box or isinstance(find_pool(network), AttentionPool):
         return None
     return Locator(network.width)
 
 
 def answer_both(
-    network: Network, locator: Locator, images: torch.Tensor
+    network: Network, locator: Locator | None, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits [n, classes] and boxes [n, 4] of normalised images, the backbone computed once."""
-    maps = find_maps(network)(images)
-    return network.head(find_mean(network)(maps)), locator(maps)
+    """Logits [n, classes] of normalised images, and where the tumour is; the backbone is computed once.
+
+    Where: boxes [n, 4] of the second head, or without one the shares [n, h, w] of the network's attention.
+    """
+    maps, pool = find_maps(network)(images), find_pool(network)
+    if locator is not None:
+        return network.head(pool(maps)), locator(maps)
+    assert isinstance(pool, AttentionPool)
+    shares = pool.attend(maps)
+    return network.head(pool.gather(maps, shares)), shares
 
 
 def find_maps(network: Network) -> nn.Sequential:
@@ -57,7 +66,9 @@ def find_maps(network: Network) -> nn.Sequential:
     return network.backbone[:-1]
 
 
-def find_mean(network: Network) -> nn.Module:
-    """The layer behind them, which averages over all places."""
+def find_pool(network: Network) -> MeanPool | AttentionPool:
+    """The layer behind them, which gathers them into features."""
     assert isinstance(network.backbone, nn.Sequential)
-    return network.backbone[-1]
+    pool = network.backbone[-1]
+    assert isinstance(pool, MeanPool | AttentionPool)
+    return pool

@@ -178,7 +178,10 @@ def _describe(
     names = {"recipe": spec.recipe.name, "protocol": spec.protocol, "seed": str(spec.seed)}
     if parts[0].boxes is not None:
         known = int((~np.isnan(parts[0].boxes[:, 0])).sum())
-        sizes["boxes"] = f"known in {known:,} training images; what learns them is no part of the model"
+        learner = "a second head learns them, no part of the model"
+        if state.locator is None:
+            learner = "the network learns to attend to them"
+        sizes["boxes"] = f"known in {known:,} training images; {learner}"
     return names | sizes | {"parameters": f"{total:,}, of which {trains:,} train"} | why
 
 

@@ -12,6 +12,7 @@ from pipeline.errors import TrainingError
 from pipeline.labels import LABELS
 from pipeline.recipe import ModelSpec, Recipe
 from pipeline.training.backbones import create_timm, find_imagenet_file
+from pipeline.training.pooling import POOLS
 from pipeline.training.weights import check_weights, is_path, transfer
 
 
@@ -59,14 +60,6 @@ class Network(nn.Module):
         for layer in self._frozen:
             layer.eval()
         return self
-
-
-class GlobalMean(nn.Module):
-    """Mean over height and width: [n, f, h, w] -> [n, f]."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Average each feature map."""
-        return features.mean((2, 3))
 
 
 class StochasticDepth(nn.Module):
@@ -179,7 +172,7 @@ def _build_backbone(recipe: Recipe, file: str) -> tuple[nn.Module, int]:
     if name.startswith("timm:"):
         return _build_timm(_timm_name(recipe.model), channels, file)
     if name == "slim":
-        return _build_slim(channels, recipe.model.stochastic_depth)
+        return _build_slim(channels, recipe.model)
     return (_build_cnn3 if name == "cnn3" else _build_cnn4)(channels, size)
 
 
@@ -220,10 +213,11 @@ def _build_cnn4(channels: int, size: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, nn.Flatten()), widths[-1] * side * side
 
 
-def _build_slim(channels: int, drop_prob: float) -> tuple[nn.Module, int]:
+def _build_slim(channels: int, spec: ModelSpec) -> tuple[nn.Module, int]:
     """Ours: plain residual network behind a patch stem of stride 4, for small inputs and few seconds.
 
-    Of L blocks, block l is skipped with probability drop_prob × l / L: the linear rule of Huang et al. 2016.
+    Of L blocks, block l is skipped with probability stochastic_depth × l / L: the linear rule of Huang et al.
+    2016.
     """
     widths, depths = (32, 64, 128), (1, 1, 2)
     layers: list[nn.Module] = [*_convolve(channels, widths[0], kernel=4, stride=4)]
@@ -231,10 +225,11 @@ def _build_slim(channels: int, drop_prob: float) -> tuple[nn.Module, int]:
     for width, depth in zip(widths, depths, strict=True):
         if width != before:
             layers += _convolve(before, width, kernel=3, stride=2, padding=1)
-        rates = [drop_prob * block / sum(depths) for block in range(place + 1, place + depth + 1)]
+        rates = [spec.stochastic_depth * block / sum(depths) for block in range(place + 1, place + depth + 1)]
         layers += [Residual(width, rate) for rate in rates]
         before, place = width, place + depth
-    return nn.Sequential(*layers, GlobalMean()), widths[-1]
+    pool = POOLS[spec.pool](widths[-1])
+    return nn.Sequential(*layers, pool), pool.width
 
 
 def _build_timm(name: str, channels: int, file: str) -> tuple[nn.Module, int]:

@@ -8,7 +8,7 @@ from pipeline.training.devices import Device
 from pipeline.training.inputs import normalise
 from pipeline.training.locating import answer_both
 from pipeline.training.state import State
-from pipeline.training.targets import Targets, measure_loss, sum_box_losses
+from pipeline.training.targets import Targets, measure_loss, sum_place_losses
 from pipeline.training.team import Piece, Team
 
 # Batch norm cannot be trained on a single image.
@@ -57,12 +57,12 @@ def take_step(
     hits = torch.zeros((), dtype=torch.int64, device=inputs.device)
     for some, piece in zip(torch.split(inputs, [len(piece.rows) for piece in pieces]), pieces, strict=True):
         theirs, team.piece = targets.pick(torch.from_numpy(piece.rows).to(inputs.device)), piece
-        logits, boxes = _answer(state, device, recipe, some)
+        logits, places = _answer(state, device, recipe, some)
         loss = measure_loss(logits.float(), theirs, recipe.loss, class_weights)
         if len(pieces) > 1 or team.size > 1:
             loss = loss * (theirs.weigh(class_weights) / whole)
-        if boxes is not None:
-            loss = loss + recipe.loss.box * sum_box_losses(boxes, theirs) / seen
+        if places is not None:
+            loss = loss + recipe.loss.box * sum_place_losses(places, theirs) / seen
         loss.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         hits += theirs.count_hits(logits)
@@ -74,13 +74,13 @@ def take_step(
 def _answer(
     state: State, device: Device, recipe: Recipe, inputs: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Logits of images, or of features that stand for them; and boxes, where they are learnt."""
+    """Logits of images, or of features that stand for them; and where the tumour is, where that is learnt."""
     if inputs.ndim == 2:
         with device.autocast():
             return state.model.head(inputs), None
     inputs = normalise(inputs, recipe).contiguous(memory_format=torch.channels_last)
     with device.autocast():
-        if state.locator is not None:
+        if recipe.loss.box:
             return answer_both(state.model, state.locator, inputs)
         return state.model(inputs), None
 

@@ -14,6 +14,8 @@ from pipeline.training.sampling import Batch
 
 # A tenth of the image: a box that is farther off pulls no harder.
 BEND = 0.1
+# Bounds the loss of one attention by 6.9 nats, which is about that of one answer that is quite wrong.
+LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ def measure_loss(
     return mixed.sum() / targets.weigh(class_weights)
 
 
+def sum_place_losses(found: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """The sum of the losses of boxes [n, 4], or of an attention's shares [n, h, w]: a tensor without axes."""
+    return (sum_box_losses if found.ndim == 2 else sum_attention_losses)(found, targets)
+
+
 def sum_box_losses(found: torch.Tensor, targets: Targets) -> torch.Tensor:
     """The sum of the smooth L1 losses of boxes float32 [n, 4], unknown ones left out: a tensor without axes.
 
@@ -124,3 +131,29 @@ def sum_box_losses(found: torch.Tensor, targets: Targets) -> torch.Tensor:
     wanted = torch.where(wanted.isnan(), found.detach()[:, None], wanted)
     losses = F.smooth_l1_loss(found[:, None].expand_as(wanted), wanted, reduction="none", beta=BEND)
     return (losses.sum(dim=2) * weights).sum()
+
+
+def sum_attention_losses(shares: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """The sum of −log of the share that lies in the tumour's box, unknown boxes left out: without axes.
+
+    A place that the box covers in part counts by that part, where the best covered one counts 1: an attention
+    that lies on it alone loses nothing. `LEAST` is added, so that no image pulls without bounds; a box that
+    has left the image does not pull at all. Of a mixture both boxes count, each by its share.
+
+    Args:
+        shares: float32 [n, h, w], of each image summing to 1.
+    """
+    assert targets.boxes is not None
+    wanted = targets.boxes.reshape(len(targets), targets.boxes.shape[1] // 4, 4).nan_to_num()
+    across, down = (_cover(wanted[..., axis::2], shares.shape[2 - axis]) for axis in (0, 1))
+    covered = down[..., :, None] * across[..., None, :]
+    covered = covered / covered.amax((2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    inside = LEAST + (1 - LEAST) * (shares[:, None] * covered).sum((2, 3))
+    return -(inside.log() * targets.weigh_boxes()).sum()
+
+
+def _cover(spans: torch.Tensor, count: int) -> torch.Tensor:
+    """The part of each of `count` equal steps from 0 to 1 that spans [..., centre and length] cover."""
+    steps = torch.arange(count, device=spans.device) / count
+    low, high = (spans[..., :1] + sign * spans[..., 1:] / 2 for sign in (-1, 1))
+    return (torch.minimum(high, steps + 1 / count) - torch.maximum(low, steps)).clamp(min=0) * count

@@ -118,6 +118,7 @@ def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], me
             {"model": {"name": "slim", "weights": "a.safetensors", "freeze": 1}, "loss": {"box": 1}},
             "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out",
         ),
+        ({"model": {"name": "cnn3", "pool": "attention"}}, "only slim pools by attention; leave it out"),
         ({"model": {"name": "cnn3", "stochastic_depth": 0.1}}, "only slim has blocks to skip; leave it out"),
         ({"schedule": {"name": "cosine", "warmup_epochs": 3}}, "must be less than stopping.epochs"),
         ({"model": {"name": "timm:vgg19", "freeze": 0.5}}, "set model.weights or freeze: 0"),

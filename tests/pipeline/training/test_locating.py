@@ -1,4 +1,4 @@
-"""The second head: it learns where the tumour is, and nothing of it is left in the model."""
+"""Where the tumour is: a second head learns it and is dropped, or the network learns to attend to it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -31,6 +31,8 @@ from pipeline.training.spec import SilentReporter, TrainingSpec
 from pipeline.training.state import start_state
 
 MakeSpec = Callable[..., TrainingSpec]
+
+ATTENDING = {"name": "slim", "pool": "attention"}
 
 
 class StopError(Exception):
@@ -88,6 +90,17 @@ def test_both_answers_cost_one_pass_and_the_first_is_that_of_the_network_alone()
     assert build_locator(make_recipe(), network) is None
 
 
+def test_a_network_that_attends_needs_no_second_head() -> None:
+    torch.manual_seed(0)
+    recipe = make_boxed(model=ATTENDING)
+    network = build_model(recipe)
+    assert build_locator(recipe, network) is None
+    images = torch.rand(5, 1, 32, 32)
+    logits, shares = answer_both(network, None, images)
+    assert torch.equal(logits, network(images))
+    torch.testing.assert_close(shares.sum((1, 2)), torch.ones(5))
+
+
 def test_boxes_are_read_for_train_alone_and_follow_their_images(make_spec: MakeSpec, patients: str) -> None:
     spec = make_spec(recipe=make_boxed(batch_size=24), patients=patients)
     train_part, val_part = load_parts(spec)
@@ -133,6 +146,25 @@ def test_the_box_is_learnt_and_no_part_of_the_model(make_spec: MakeSpec, patient
     assert float((boxes[:, :2] - truth).abs().mean()) < 0.1
 
 
+def test_attention_is_taught_and_stays_in_the_model(make_spec: MakeSpec, patients: str) -> None:
+    changes = {"stopping": {"epochs": 12}, "augment": {}, "input": {"size": 64, "channels": 1}}
+    inside = []
+    for weight in (0.0, 1.0):
+        loss = {"box": weight}
+        recipe = make_boxed(model=ATTENDING, loss=loss, **changes)
+        spec = make_spec(recipe=recipe, patients=patients if weight else "", work=f"{patients}-{weight}")
+        stopper = Stopper()
+        train(spec, stopper)
+        assert stopper.facts.get("boxes", "none").endswith("attend to them" if weight else "none")
+        network = load_model(spec.work, recipe)
+        _, val = load_parts(spec)
+        with torch.inference_mode():
+            _, shares = answer_both(network, None, val.images[:, None].float() / 255 * 2 - 1)
+        quarters = shares.unflatten(2, (2, -1)).unflatten(1, (2, -1)).sum((2, 4))
+        inside.append(float(quarters[torch.arange(16), val.labels // 2, val.labels % 2].mean()))
+    assert inside[1] > 0.9 > inside[0] + 0.2
+
+
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "mixed, balanced, adamw": {
@@ -141,6 +173,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimiser": {"name": "adamw", "lr": 0.003},
         "model": {"name": "slim", "dropout": 0.2, "stochastic_depth": 0.2},
     },
+    "attending": {"model": ATTENDING, "augment": {"hflip": 0.5, "mixup": 0.4}},
 }
 
 
@@ -158,8 +191,9 @@ def test_resumed_equals_uninterrupted(make_spec: MakeSpec, tmp_path: Path, patie
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(make_spec: MakeSpec, tmp_path: Path, patients: str) -> None:
-    changes = RECIPES["mixed, balanced, adamw"] | {"optimiser": {"name": "sgd", "lr": 0.05}}
+@pytest.mark.parametrize("name", ["mixed, balanced, adamw", "attending"])
+def test_two_processes_train_as_one(make_spec: MakeSpec, tmp_path: Path, patients: str, name: str) -> None:
+    changes = RECIPES[name] | {"optimiser": {"name": "sgd", "lr": 0.05}}
     recipe = make_boxed(batch_size=9, stopping={"epochs": 2, "keep": "last"}, **changes)
     one, two = (make_spec(recipe=recipe, patients=patients, work=str(tmp_path / name)) for name in "ab")
     for size, spec in enumerate((one, two), start=1):

@@ -1,11 +1,13 @@
 """The loss of images and of mixtures: against its definition, and in one piece or several."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional
 
 from pipeline.recipe import LossSpec
-from pipeline.training.targets import Targets, measure_loss, sum_box_losses
+from pipeline.training.targets import LEAST, Targets, measure_loss, sum_attention_losses, sum_box_losses
 
 WEIGHTS = torch.tensor([0.5, 1.0, 2.0, 4.0])
 LABELS = torch.tensor([0, 1, 2, 3, 3, 0])
@@ -103,3 +105,58 @@ def test_boxes_in_pieces_sum_to_the_whole_and_none_is_no_division_by_zero(mixed:
     torch.testing.assert_close(torch.stack(pieces).sum(), sum_box_losses(found, targets))
     none = Targets(LABELS, boxes=torch.full((6, 4), float("nan")))
     assert sum_box_losses(found, none) / none.count_boxes() == 0
+
+
+def attend(*places: tuple[int, int]) -> torch.Tensor:
+    """Shares [n, 4, 8], all of an image's at one (row, column)."""
+    shares = torch.zeros(len(places), 4, 8)
+    for image, (row, column) in enumerate(places):
+        shares[image, row, column] = 1
+    return shares
+
+
+def boxed(*boxes: tuple[float, float, float, float]) -> Targets:
+    return Targets(torch.zeros(len(boxes), dtype=torch.int64), boxes=torch.tensor(boxes))
+
+
+def test_attention_on_the_tumour_loses_nothing_and_beside_it_what_the_bound_allows() -> None:
+    box = (2.5 / 8, 1.5 / 4, 1 / 8, 1 / 4)
+    on, beside = (float(sum_attention_losses(attend(place), boxed(box))) for place in ((1, 2), (1, 3)))
+    assert on == pytest.approx(0, abs=1e-6)
+    assert beside == pytest.approx(-math.log(LEAST), rel=1e-5)
+    # The same box one row further down: rows are y and columns x.
+    assert float(sum_attention_losses(attend((2, 2)), boxed((2.5 / 8, 2.5 / 4, 1 / 8, 1 / 4)))) < 1e-6
+
+
+def test_even_attention_loses_the_log_of_the_area() -> None:
+    even = torch.full((1, 4, 8), 1 / 32)
+    found = float(sum_attention_losses(even, boxed((0.5, 0.5, 0.5, 0.5))))
+    assert found == pytest.approx(-math.log(LEAST + (1 - LEAST) * 8 / 32), rel=1e-5)
+
+
+def test_a_place_half_covered_counts_half_and_a_small_tumour_fills_its_place() -> None:
+    half = boxed((2 / 8, 1.5 / 4, 1.5 / 8, 1 / 4))  # columns 1.25 to 2.75: three quarters of two of them
+    quarter = boxed((2.25 / 8, 1.5 / 4, 2 / 8, 1 / 4))  # columns 1.25 to 3.25: 0.75, 1 and 0.25
+    assert float(sum_attention_losses(attend((1, 1)), half)) == pytest.approx(0, abs=1e-6)
+    expected = -math.log(LEAST + (1 - LEAST) * 0.25)
+    assert float(sum_attention_losses(attend((1, 3)), quarter)) == pytest.approx(expected, rel=1e-5)
+    assert float(sum_attention_losses(attend((1, 2)), boxed((2.4 / 8, 1.4 / 4, 0.01, 0.01)))) < 1e-6
+
+
+@pytest.mark.parametrize("box", [(float("nan"),) * 4, (1.5, 1.5, 0.2, 0.2)], ids=["unknown", "gone"])
+def test_a_box_that_is_not_there_pulls_nowhere(box: tuple[float, float, float, float]) -> None:
+    scores = torch.randn(1, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = sum_attention_losses(scores.softmax(dim=1).unflatten(1, (4, 8)), boxed(box))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert scores.grad is not None and float(scores.grad.abs().max()) == 0
+    assert bool(loss.isfinite())
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["plain", "mixed"])
+def test_attention_in_pieces_sums_to_the_whole(mixed: bool) -> None:
+    targets = make_boxed(mixed)
+    scores = torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
+    shares = scores.softmax(dim=1).unflatten(1, (4, 8))
+    pieces = [sum_attention_losses(shares[rows], targets.pick(rows)) for rows in torch.arange(6).split(4)]
+    torch.testing.assert_close(torch.stack(pieces).sum(), sum_attention_losses(shares, targets))
+    assert float(sum_attention_losses(shares, targets)) > 0
