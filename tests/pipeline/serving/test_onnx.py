@@ -7,17 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shades import draw_head, make_package
+import torch
+from safetensors.torch import save_file
+from shades import draw_head, make_package, make_recipe
 
 from pipeline.digests import digest_file
 from pipeline.errors import ServingError
 from pipeline.imaging.decode import resize_grey
 from pipeline.labels import LABELS
+from pipeline.recipe import Recipe
 from pipeline.serving import onnx as edge
-from pipeline.serving.card import read_card
+from pipeline.serving.card import read_card, write_card
 from pipeline.serving.onnx import EdgeCard, draw_pictures, export_onnx, open_session, require_runtime
-from pipeline.serving.package import CARD
+from pipeline.serving.package import CARD, write_package
 from pipeline.serving.predictor import Predictor
+from pipeline.training.models import build_model
 
 needs_edge = pytest.mark.skipif(
     not (find_spec("onnx") and find_spec("onnxruntime")),
@@ -35,6 +39,24 @@ def test_the_file_answers_as_torch_does_whatever_the_number_of_images(shades: Pa
         (found,) = session.run(["probabilities"], {"image": asked[:, None]})
         assert np.abs(found - predictor.classify(asked)[0]).max() <= 1e-4
     assert [LABELS[row] for row in session.run(None, {"image": pixels[:, None]})[0].argmax(1)] == list(LABELS)
+    assert made.difference <= 1e-4
+
+
+@needs_edge
+def test_a_network_that_attends_is_exported_too(tmp_path: Path):
+    spec = {"input": {"size": 32, "channels": 1}, "model": {"name": "slim", "pool": "attention"}}
+    recipe = Recipe.model_validate(make_recipe().model_dump() | spec)
+    torch.manual_seed(0)
+    (tmp_path / "work").mkdir()
+    save_file(build_model(recipe).state_dict(), tmp_path / "work" / "best.safetensors")
+    card = write_card(
+        recipe, protocol="patient", seed=0, model_id="a" * 24, data_digest="b" * 24, gate="passed", val={}
+    )
+    write_package(tmp_path / "package", tmp_path / "work", recipe, card)
+    made = export_onnx(tmp_path / "package", tmp_path / "attend.onnx")
+    pixels = draw_pictures(5, 32)
+    (found,) = open_session(tmp_path / "attend.onnx").run(["probabilities"], {"image": pixels[:, None]})
+    assert np.abs(found - Predictor.open(tmp_path / "package").classify(pixels)[0]).max() <= 1e-4
     assert made.difference <= 1e-4
 
 
