@@ -157,23 +157,27 @@ def installed_versions() -> dict[str, str]:
     return {name: version(name).partition("+")[0] for name in REQUIREMENTS}
 
 
-def check_card(card: ModelCard, recipe: Recipe) -> None:
+def check_card(card: ModelCard, recipe: Recipe, digest: str | None = None) -> None:
     """Refuse to serve a model under another contract than the one that it was trained under.
+
+    Args:
+        digest: of the recipe as it was stored, so that a field that recipes have gained since, and that this
+            one leaves at its default, does not make it another one; that of `recipe` by default.
 
     Raises:
         ServingError: classes or their order, the recipe, or torch's major.minor version differ from the card.
     """
-    here = installed_versions()["torch"]
+    here, digest = installed_versions()["torch"], digest or digest_recipe(recipe)
     if card.classes != LABELS:
         raise ServingError(
             f"model {card.model_id}: its card lists the classes {', '.join(card.classes)}; this code answers "
             f"{', '.join(LABELS)}, in that order. Serve it with the code that it was packaged with."
         )
-    if card.recipe != recipe.name or card.recipe_digest != digest_recipe(recipe):
+    if card.recipe != recipe.name or card.recipe_digest != digest:
         raise ServingError(
             f"model {card.model_id}: its card is for recipe {card.recipe!r} with digest "
             f"{card.recipe_digest[:12]}…, the packaged recipe is {recipe.name!r} with digest "
-            f"{digest_recipe(recipe)[:12]}…. Package it again."
+            f"{digest[:12]}…. Package it again."
         )
     if _minor(here) != _minor(card.versions.get("torch", "unknown")):
         raise ServingError(

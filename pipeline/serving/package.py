@@ -1,12 +1,13 @@
 """The package of a trained model: weights, card, recipe and reference in a folder, and nothing pickled."""
 
+import json
 import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pipeline.atomic import write_text
-from pipeline.digests import digest_file
+from pipeline.digests import digest_file, digest_json
 from pipeline.errors import ServingError
 from pipeline.recipe import Recipe
 from pipeline.serving.card import Calibration, ModelCard, check_card, read_card
@@ -91,10 +92,11 @@ def read_package(
     """
     found = read_card(card)
     try:
-        spec = Recipe.model_validate_json(recipe.read_text(encoding="utf-8"))
+        stored = recipe.read_text(encoding="utf-8")
+        spec = Recipe.model_validate_json(stored)
     except (OSError, ValidationError) as error:
         raise ServingError(f"{recipe} is no recipe that this code can read: {error}") from error
-    check_card(found, spec)
+    check_card(found, spec, digest_json(json.loads(stored)))
     _check_bytes(weights, "weights", found.weights_digest, found)
     if found.distance is not None:
         _check_bytes(reference, "reference", found.distance.digest, found)

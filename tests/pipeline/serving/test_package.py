@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from shades import make_card, make_package, make_recipe, write_weights
 
-from pipeline.digests import digest_file
+from pipeline.digests import digest_file, digest_json
 from pipeline.errors import ServingError
 from pipeline.serving.card import Conformal
 from pipeline.serving.package import (
@@ -122,3 +122,15 @@ def test_an_edited_recipe_is_refused(tmp_path: Path):
     recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"batch_size": 3}))
     with pytest.raises(ServingError, match="Package it again"):
         read_package(*paths(tmp_path / "package"))
+
+
+def test_a_package_from_before_recipes_gained_a_field_is_still_read(tmp_path: Path):
+    make_package(tmp_path)
+    card, recipe = tmp_path / "package" / CARD, tmp_path / "package" / RECIPE
+    older = json.loads(recipe.read_text())
+    del older["pretraining"], older["model"]["pool"]
+    recipe.write_text(json.dumps(older))
+    with pytest.raises(ServingError, match="Package it again"):
+        read_package(*paths(tmp_path / "package"))
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"recipe_digest": digest_json(older)}))
+    assert read_package(*paths(tmp_path / "package"))[1] == make_recipe()
