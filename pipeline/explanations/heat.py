@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import ExplanationError
+from pipeline.training.pooling import AttentionPool
 
 METHODS = ("grad_cam", "saliency")
 COLOURS = "inferno"
@@ -34,8 +35,11 @@ def draw_heat(network: nn.Module, batch: Tensor, classes: Tensor, method: str) -
     """Heat of each image for one class of its own, in the pixels of the network's input.
 
     `grad_cam`: the maps of the layer that `find_map_layer` names, weighted by the mean gradient of the
-    class's logit, summed, negative values set to 0, brought to h × w by bilinear interpolation. `saliency`:
-    the greatest absolute gradient of the class's logit over the channels of a pixel.
+    class's logit, summed, negative values set to 0, brought to h × w by bilinear interpolation. Of a network
+    that pools by attention the gradient is taken place by place (HiResCAM, Draelos and Carin 2020, arXiv
+    2011.08891), since its mean would mix what is attended to with what is not; where maps are averaged, the
+    two are the same. `saliency`: the greatest absolute gradient of the class's logit over the channels of a
+    pixel.
     Each map is divided by its greatest value, so heat can be compared within an image, never between two. A
     map without positive evidence is 0 everywhere.
 
@@ -132,11 +136,15 @@ def overlay_heat(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArra
 
 
 def _draw_grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    from captum.attr import LayerAttribution, LayerGradCam
+    from captum.attr import LayerAttribution, LayerGradCam, LayerGradientXActivation
 
     _, layer = find_map_layer(network, images[:1].detach())
-    coarse = LayerGradCam(network, layer).attribute(images, target=classes, relu_attributions=True)
-    # [n, 1, h', w'], as captum sums over the map's channels.
+    if any(isinstance(module, AttentionPool) for module in network.modules()):
+        by_place = LayerGradientXActivation(network, layer).attribute(images, target=classes)
+        coarse = by_place.sum(1, keepdim=True).relu()
+    else:
+        coarse = LayerGradCam(network, layer).attribute(images, target=classes, relu_attributions=True)
+    # [n, 1, h', w'], as both are summed over the map's channels.
     heat: Tensor = LayerAttribution.interpolate(coarse, tuple(images.shape[2:]), interpolate_mode="bilinear")
     return heat[:, 0]
 

@@ -34,8 +34,9 @@ class AttentionPool(nn.Module):
 
     def attend(self, maps: torch.Tensor) -> torch.Tensor:
         """[n, f, h, w] -> shares [n, h, w] in float32, which sum to 1."""
-        scores: torch.Tensor = self.place(maps.permute(0, 2, 3, 1)).float()
-        return scores.flatten(1).softmax(dim=1).view(-1, *maps.shape[2:])
+        # [n, h w, 1]: nothing here looks like a feature map to what searches a network for its last one.
+        scores: torch.Tensor = self.place(maps.flatten(2).transpose(1, 2)).float()
+        return scores.softmax(dim=1).view(-1, *maps.shape[2:])
 
     def gather(self, maps: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Maps [n, f, h, w] and shares [n, h, w] -> features [n, 2 f]."""

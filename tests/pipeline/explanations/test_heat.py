@@ -14,6 +14,7 @@ from pipeline.explanations.heat import METHODS, draw_heat, find_map_layer, overl
 from pipeline.recipe import Recipe
 from pipeline.training.inputs import normalise
 from pipeline.training.models import Network, build_model
+from pipeline.training.pooling import AttentionPool
 
 RECIPES = load_catalog().recipes
 SIDE = 64
@@ -44,6 +45,16 @@ class LeftEye(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         maps = self.convolution(images)
         return torch.einsum("nfhw,kfhw->nk", maps, self.masks)
+
+
+SLIM: dict[str, Any] = {
+    "name": "slim",
+    "title": "",
+    "description": "",
+    "source": "ours",
+    "stopping": {"epochs": 1},
+    "input": {"size": 64, "channels": 1},
+}
 
 
 def test_saliency_of_a_linear_network_is_its_weights() -> None:
@@ -92,6 +103,47 @@ def test_grad_cam_is_brought_to_the_inputs_pixels() -> None:
     heat = draw_heat(network, image, torch.tensor([0]), "grad_cam")[0]
     assert heat[7, 7] == heat[6, 6] == 1 and heat[0, 0] == heat[1, 1] == 0
     assert 0 < heat[4, 7] < 1
+
+
+class Looking(nn.Module):
+    """A convolution that copies the image into one map, and a head on its mean and on its bright part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 1, 1, bias=False)
+        self.pool = AttentionPool(1)
+        self.head = nn.Linear(2, 2, bias=False)
+        with torch.no_grad():
+            self.convolution.weight.fill_(1)
+            self.pool.place.weight.fill_(20)
+            self.head.weight.copy_(torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.pool(self.convolution(images)))
+        return logits
+
+
+def test_heat_lies_where_a_network_attends() -> None:
+    images = torch.full((1, 1, 8, 8), 0.2)
+    images[0, 0, 2:4, 5:7] = 1
+    heat = draw_heat(Looking(), images, torch.tensor([0]), "grad_cam")[0]
+    assert float(heat[2:4, 5:7].min()) > 0.99 and float(heat.sum()) == pytest.approx(4, abs=0.01)
+
+
+def test_place_by_place_is_grad_cam_where_maps_are_averaged() -> None:
+    torch.manual_seed(0)
+    mean, attending = (
+        build_model(Recipe.model_validate(SLIM | {"model": {"name": "slim", "pool": pool}}))
+        for pool in ("mean", "attention")
+    )
+    attending.backbone[:-1].load_state_dict(mean.backbone[:-1].state_dict())  # type: ignore[index]
+    with torch.no_grad():
+        attending.head[-1].weight.zero_()  # type: ignore[index]
+        attending.head[-1].weight[:, :128] = mean.head[-1].weight  # type: ignore[index]
+    batch, classes = torch.randn(3, 1, 64, 64), torch.tensor([0, 1, 2])
+    found = draw_heat(attending, batch, classes, "grad_cam")
+    torch.testing.assert_close(found, draw_heat(mean, batch, classes, "grad_cam"), atol=1e-4, rtol=1e-3)
+    assert float(found.max()) == 1
 
 
 def test_in_place_activations_change_nothing() -> None:
@@ -156,7 +208,7 @@ def _list_networks() -> list[Any]:
     """Every recipe; those that share a network with one before it, or are large, are marked slow."""
     seen, listed = set(), []
     for name, recipe in sorted(RECIPES.items()):
-        network = (recipe.model.name, recipe.input.channels)
+        network = (recipe.model.name, recipe.model.pool, recipe.input.channels)
         heavy = network in seen or recipe.model.name.startswith(("timm:vgg", "timm:resnetv2"))
         listed.append(pytest.param(name, marks=pytest.mark.slow if heavy else []))
         seen.add(network)
