@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import ExplanationError
-from pipeline.training.pooling import AttentionPool
+from pipeline.training.attention import AttentionPool
 
 METHODS = ("grad_cam", "saliency")
 COLOURS = "inferno"

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pipeline.recipe import Recipe
+from pipeline.training.attention import AttentionPool, MeanPool
 from pipeline.training.models import Network
-from pipeline.training.pooling import AttentionPool, MeanPool
 
 
 class Locator(nn.Module):

@@ -11,8 +11,8 @@ from torch import nn
 from pipeline.errors import TrainingError
 from pipeline.labels import LABELS
 from pipeline.recipe import ModelSpec, Recipe
+from pipeline.training.attention import POOLS
 from pipeline.training.backbones import create_timm, find_imagenet_file
-from pipeline.training.pooling import POOLS
 from pipeline.training.weights import check_weights, is_path, transfer
 
 

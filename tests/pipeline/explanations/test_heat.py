@@ -12,9 +12,9 @@ from pipeline.catalog import load_catalog
 from pipeline.errors import ExplanationError
 from pipeline.explanations.heat import METHODS, draw_heat, find_map_layer, overlay_heat
 from pipeline.recipe import Recipe
+from pipeline.training.attention import AttentionPool
 from pipeline.training.inputs import normalise
 from pipeline.training.models import Network, build_model
-from pipeline.training.pooling import AttentionPool
 
 RECIPES = load_catalog().recipes
 SIDE = 64

@@ -3,8 +3,8 @@
 import torch
 from training_toys import make_recipe
 
+from pipeline.training.attention import AttentionPool, MeanPool
 from pipeline.training.models import build_model
-from pipeline.training.pooling import AttentionPool, MeanPool
 
 
 def draw_maps(*shape: int) -> torch.Tensor:
