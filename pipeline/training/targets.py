@@ -145,15 +145,15 @@ def sum_attention_losses(shares: torch.Tensor, targets: Targets) -> torch.Tensor
     """
     assert targets.boxes is not None
     wanted = targets.boxes.reshape(len(targets), targets.boxes.shape[1] // 4, 4).nan_to_num()
-    across, down = (_cover(wanted[..., axis::2], shares.shape[2 - axis]) for axis in (0, 1))
+    across, down = (cover_steps(wanted[..., axis::2], shares.shape[2 - axis]) for axis in (0, 1))
     covered = down[..., :, None] * across[..., None, :]
     covered = covered / covered.amax((2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     inside = LEAST + (1 - LEAST) * (shares[:, None] * covered).sum((2, 3))
     return -(inside.log() * targets.weigh_boxes()).sum()
 
 
-def _cover(spans: torch.Tensor, count: int) -> torch.Tensor:
-    """The part of each of `count` equal steps from 0 to 1 that spans [..., centre and length] cover."""
+def cover_steps(spans: torch.Tensor, count: int) -> torch.Tensor:
+    """The part of each of `count` steps from 0 to 1 that spans [..., centre and length] cover."""
     steps = torch.arange(count, device=spans.device) / count
     low, high = (spans[..., :1] + sign * spans[..., 1:] / 2 for sign in (-1, 1))
     return (torch.minimum(high, steps + 1 / count) - torch.maximum(low, steps)).clamp(min=0) * count
