@@ -40,7 +40,7 @@ class Locator(nn.Module):
 
 def build_locator(recipe: Recipe, network: Network) -> Locator | None:
     """The second head of a recipe that learns boxes by one, else none; from torch's global generator."""
-    if not recipe.loss.box or isinstance(find_pool(network), AttentionPool):
+    if not recipe.loss.box or recipe.model.pool == "attention":
         return None
     return Locator(network.width)
 
