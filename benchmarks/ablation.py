@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.book import PROTOCOL, Book, tabulate
+from benchmarks.homes import open_home
 from benchmarks.ingredients import INGREDIENTS, change_fields, list_variants
 from pipeline.errors import FalxError, SettingsError
 from pipeline.recipe import Recipe
@@ -124,18 +125,10 @@ def specify(
         SettingsError: the home is not curated, or there is no such recipe.
         GateError: the split leaks.
     """
-    if not (home / "lake").is_dir():
-        raise SettingsError(f"--home {home} holds no lake; run `make curate` with FALX_HOME={home} first")
-    os.environ["FALX_HOME"] = str(home)
+    lake, raw, trainer = open_home(home)
     from assets.gate import pass_gate
     from assets.trainings import CODE, specify_training
-    from resources.connect import connect_resources
-    from resources.settings import claim_home, load_settings
 
-    settings = load_settings()
-    claim_home(settings.home, settings.profile)
-    resources: Mapping[str, Any] = connect_resources(settings)
-    lake, raw, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
     pass_gate(lake, PROTOCOL)
     recipe = raw.catalog.recipes.get(recipe_name)
     if recipe is None:

@@ -7,16 +7,19 @@ A place of the attention counts as the tumour's where the reference's box covers
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmarks.ablation import show
+from benchmarks.homes import open_home
 from pipeline.errors import FalxError, SettingsError
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.training.spec import TrainingSpec
 
 
 def measure_attention(
@@ -30,7 +33,8 @@ def measure_attention(
         right: bool [n], whether the image was named rightly.
 
     Returns:
-        places (the tumour's share of all places), share, hit, and accuracy where it hits and where not.
+        places (the tumour's share of all places), share, hit, and accuracy where it hits and where it
+        misses; NaN where it never does.
     """
     from pipeline.training.targets import cover_steps
 
@@ -51,32 +55,26 @@ def ask_model(home: Path, recipe_name: str, protocol: str, seed: int) -> tuple[M
     """The measures of a trained model on the val tumours that have a box, and how many those are.
 
     Raises:
-        SettingsError: there is no such recipe, it does not attend, or it is not trained.
+        SettingsError: the home is not curated, there is no such recipe, it does not attend, or it is not
+            trained.
     """
-    os.environ["FALX_HOME"] = str(home)
+    lake, raw, trainer = open_home(home)
     import torch
 
     from assets.trainings import specify_training
-    from pipeline.training.attention import AttentionPool
     from pipeline.training.batches import load_parts, read_boxes
     from pipeline.training.inference import load_model
     from pipeline.training.inputs import normalise
-    from pipeline.training.locating import answer_both, find_pool
-    from resources.connect import connect_resources
-    from resources.settings import load_settings
+    from pipeline.training.locating import answer_both
 
-    resources: Mapping[str, Any] = connect_resources(load_settings())
-    lake, raw, trainer = (resources[name] for name in ("lake", "raw_store", "trainer"))
     recipe = raw.catalog.recipes.get(recipe_name)
     if recipe is None or recipe.model.pool != "attention":
         able = [name for name, one in raw.catalog.recipes.items() if one.model.pool == "attention"]
         raise SettingsError(f"--recipe {recipe_name}: those that attend are {', '.join(sorted(able))}")
     spec = specify_training(recipe, protocol, seed, lake, raw, trainer)
-    if not (Path(spec.work) / "result.json").is_file():
-        raise SettingsError(f"no model at {spec.work}; make train RECIPE={recipe_name} PROTOCOL={protocol}")
+    check_trained(spec)
     torch.set_num_threads(spec.threads)
     network, (_, val) = load_model(spec.work, recipe), load_parts(spec)
-    assert isinstance(find_pool(network), AttentionPool)
     spec = spec.model_copy(update={"patients": str(lake.path("patients"))})
     boxes = torch.tensor(read_boxes(spec, val.image_ids), dtype=torch.float32)
     known = ~boxes[:, 0].isnan()
@@ -86,6 +84,19 @@ def ask_model(home: Path, recipe_name: str, protocol: str, seed: int) -> tuple[M
     logits, shares = (torch.cat([answer[place] for answer in answers]) for place in (0, 1))
     right = logits.argmax(1) == val.labels[known]
     return measure_attention(shares, boxes[known], right), int(known.sum())
+
+
+def check_trained(spec: "TrainingSpec") -> None:
+    """Refuse a training that has not ended, or not with the code as it is now.
+
+    Raises:
+        SettingsError: says what to run.
+    """
+    if not (Path(spec.work) / "result.json").is_file():
+        raise SettingsError(
+            f"this code has no model at {spec.work}; run `make train RECIPE={spec.recipe.name} "
+            f"PROTOCOL={spec.protocol}` first"
+        )
 
 
 def main() -> int:
@@ -107,7 +118,7 @@ def main() -> int:
         return 2
     print(f"`{options.recipe}`, `{options.protocol}`, seed {options.seed}: {count} val tumours with a box.\n")
     print(f"| {' | '.join(found)} |\n|{'--:|' * len(found)}")
-    print(f"| {' | '.join(f'{value:.3f}' for value in found.values())} |")
+    print(f"| {' | '.join(show(value, '.3f') for value in found.values())} |")
     return 0
 
 

@@ -7,8 +7,11 @@ import torch
 from pytest import CaptureFixture, MonkeyPatch
 
 from benchmarks import attention
-from benchmarks.attention import ask_model, measure_attention
+from benchmarks.ablation import show
+from benchmarks.attention import check_trained, measure_attention
+from pipeline.catalog import load_catalog
 from pipeline.errors import SettingsError
+from pipeline.training.spec import TrainingSpec
 
 
 def test_two_images_of_which_one_is_looked_at_rightly() -> None:
@@ -23,13 +26,37 @@ def test_two_images_of_which_one_is_looked_at_rightly() -> None:
     assert (found["right where it hits"], found["right where it misses"]) == (1, 0)
 
 
+def test_where_it_never_misses_there_is_no_accuracy_of_misses() -> None:
+    shares = torch.ones(1, 1, 1)
+    found = measure_attention(shares, torch.tensor([[0.5, 0.5, 0.2, 0.2]]), torch.tensor([True]))
+    assert (found["hit"], found["right where it hits"]) == (1, 1)
+    assert show(found["right where it misses"], ".3f") == "–"
+
+
 @pytest.mark.parametrize("name", ["slim64", "none"])
 def test_a_recipe_that_does_not_attend_is_refused(
     name: str, tmp_path: Path, monkeypatch: MonkeyPatch, capsys: CaptureFixture[str]
 ) -> None:
+    (tmp_path / "lake").mkdir()
     monkeypatch.setenv("FALX_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["attention", "--home", str(tmp_path), "--recipe", name])
     assert attention.main() == 2
     assert f"--recipe {name}: those that attend are slim128_attend, slim64_attend" in capsys.readouterr().err
-    with pytest.raises(SettingsError):
-        ask_model(tmp_path, name, "patient", 0)
+
+
+def test_a_home_that_is_not_curated_is_refused(
+    tmp_path: Path, monkeypatch: MonkeyPatch, capsys: CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["attention", "--home", str(tmp_path)])
+    assert attention.main() == 2
+    assert f"--home {tmp_path} holds no lake; run `make curate`" in capsys.readouterr().err
+
+
+def test_a_training_that_has_not_ended_is_refused(tmp_path: Path) -> None:
+    recipe = load_catalog().recipes["slim128_attend"]
+    fields = {"split": "s", "folders": {}, "cache": "c", "data_digest": "d", "model_id": "m"}
+    spec = TrainingSpec(recipe=recipe, protocol="patient", seed=0, work=str(tmp_path), **fields)
+    with pytest.raises(SettingsError, match="run `make train RECIPE=slim128_attend PROTOCOL=patient` first"):
+        check_trained(spec)
+    (tmp_path / "result.json").touch()
+    check_trained(spec)

@@ -88,6 +88,16 @@ def test_among_some_rows_is_as_if_there_were_no_others(exhaustive, monkeypatch):
     assert {9, 24} & set(asked.ravel().tolist())
 
 
+def test_the_index_of_all_pictures_is_their_spectra_and_no_copy():
+    spectra = measure(*HEADS[:3])
+    assert retrieval._take_frames(spectra, np.arange(3)) is spectra.full
+    some = np.array([0, 2])
+    assert (retrieval._take_frames(spectra, some) == spectra.full[:, some]).all()
+    assert (
+        retrieval._take_boxes(spectra, some) == retrieval._take_boxes(spectra, np.arange(3))[:, some]
+    ).all()
+
+
 def test_keys_do_not_change_with_the_orientation():
     spectra = measure(*HEADS[:3]).full[0]
     for orientation in range(ORIENTATIONS):
