@@ -58,15 +58,14 @@ def _look_at_all(spectra: Spectra, asked: Rows) -> tuple[Floats, Rows]:
         low, high = np.searchsorted(shown, [start, start + BLOCK])
         if low == high:
             continue
-        bank = Bank(spectra, slice(start, start + BLOCK)).spectra
         changes = np.flatnonzero(np.diff(shown[low:high])) + 1
-        for group in np.split(order[low:high], changes):
-            if len(group):
-                looked = _look_at_one(queries, bank[:, asked[group[0], 1] - start], asked[group, 0])
-                for kind, first in enumerate((0, count_whole())):
-                    part = looked[..., first : (count_whole(), None)[kind]]
-                    choices[group, kind] = part.argmax(axis=2) + first
-                    scores[group, kind] = part.max(axis=2)
+        bank = Bank(spectra, shown[low:high][np.append(0, changes)]).spectra
+        for place, group in enumerate(np.split(order[low:high], changes)):
+            looked = _look_at_one(queries, bank[:, place], asked[group, 0])
+            for kind, first in enumerate((0, count_whole())):
+                part = looked[..., first : (count_whole(), None)[kind]]
+                choices[group, kind] = part.argmax(axis=2) + first
+                scores[group, kind] = part.max(axis=2)
     return scores, choices
 
 
