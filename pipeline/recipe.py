@@ -115,8 +115,9 @@ class ModelSpec(Strict):
     dropout: Share = Field(0.0, description="dropout before the classifier")
     pool: Literal["mean", "attention"] = Field(
         "mean",
-        description="slim alone, what its head is given: mean: of each feature map its mean; attention: "
-        "beside it the mean over the places that the network attends to, which loss.box teaches",
+        description="what the head of slim or of timm's network is given: mean: of each feature map its mean "
+        "(timm: its own pooling); attention: beside it the mean over the places that the network attends to, "
+        "which loss.box teaches",
     )
     stochastic_depth: float = Field(
         0.0,
@@ -138,9 +139,9 @@ class LossSpec(Strict):
         0.0,
         ge=0,
         le=100,
-        description="slim alone: weight of the loss of the tumour's box, where the reference knows one: with "
-        "model.pool attention the network learns to attend to it, else a second head learns it, which is "
-        "dropped afterwards; 0 = none",
+        description="weight of the loss of the tumour's box, where the reference knows one: with model.pool "
+        "attention the network learns to attend to it; else, with slim alone, a second head learns it, which "
+        "is dropped afterwards; 0 = none",
     )
 
 
@@ -257,10 +258,12 @@ class Recipe(Strict):
             yield "input.normalise: backbone needs a model named timm:<name>; use unit or half"
         if self.model.stochastic_depth and self.model.name != "slim":
             yield "model.stochastic_depth: only slim has blocks to skip; leave it out"
-        if self.model.pool != "mean" and self.model.name != "slim":
-            yield "model.pool: only slim pools by attention; leave it out"
-        if self.loss.box and self.model.name != "slim":
-            yield "loss.box: only slim has a place for a second head; leave it out"
+        if self.model.pool != "mean" and self.model.name in ("cnn3", "cnn4"):
+            yield "model.pool: slim and timm's networks can attend, cnn3 and cnn4 cannot; leave it out"
+        if self.loss.box and self.model.name != "slim" and self.model.pool == "mean":
+            yield (
+                "loss.box: only slim has a place for a second head; leave it out, or set model.pool: attention"
+            )
         if self.loss.box and any(stage.freeze == 1 for stage in stages):
             yield "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out"
         yield from self._find_pretraining_misfits(stages[0])

@@ -1,4 +1,4 @@
-"""From feature maps to features: what the head of the slim network is given."""
+"""From feature maps to features: what the head of a network is given."""
 
 from collections.abc import Callable, Mapping
 

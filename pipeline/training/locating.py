@@ -1,7 +1,7 @@
-"""Where the tumour is, as a second task of the slim network: what finds it may help to name it.
+"""Where the tumour is, as a second task of a network: what finds it may help to name it.
 
-Multi-task learning after Caruana 1997 (Machine Learning 28). A network that averages its maps gets a second
-head, there while training and no longer; one that attends (`AttentionPool`) is taught where to.
+Multi-task learning after Caruana 1997 (Machine Learning 28). The slim network that averages its maps gets a
+second head, there while training and no longer; one that attends (`AttentionPool`) is taught where to.
 """
 
 import torch
@@ -61,7 +61,7 @@ def answer_both(
 
 
 def find_maps(network: Network) -> nn.Sequential:
-    """The layers of the slim network up to its last feature maps."""
+    """The layers of a network that learns boxes, up to its last feature maps."""
     assert isinstance(network.backbone, nn.Sequential)
     return network.backbone[:-1]
 

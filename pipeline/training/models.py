@@ -4,6 +4,7 @@ Shapes: n images, c channels, h × w pixels, f features.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -170,7 +171,8 @@ def _timm_name(spec: ModelSpec) -> str:
 def _build_backbone(recipe: Recipe, file: str) -> tuple[nn.Module, int]:
     channels, size, name = recipe.input.channels, recipe.input.size, recipe.model.name
     if name.startswith("timm:"):
-        return _build_timm(_timm_name(recipe.model), channels, file)
+        network, width = _build_timm(_timm_name(recipe.model), channels, file)
+        return (network, width) if recipe.model.pool == "mean" else _attend(network, recipe)
     if name == "slim":
         return _build_slim(channels, recipe.model)
     return (_build_cnn3 if name == "cnn3" else _build_cnn4)(channels, size)
@@ -239,6 +241,22 @@ def _build_timm(name: str, channels: int, file: str) -> tuple[nn.Module, int]:
         model.pre_logits = nn.Identity()
         return model, int(model.num_features)
     return model, int(getattr(model, "head_hidden_size", model.num_features))
+
+
+def _attend(network: Any, recipe: Recipe) -> tuple[nn.Module, int]:
+    """A network of timm up to its last feature maps, and attention in the place of its own pooling."""
+    network.reset_classifier(0, "")
+    example = torch.zeros(1, recipe.input.channels, recipe.input.size, recipe.input.size)
+    with torch.no_grad():
+        maps = network.eval()(example)
+    if maps.ndim != 4 or maps.shape[2] * maps.shape[3] < 2:
+        raise TrainingError(
+            f"model.pool: attention needs feature maps [n, f, h, w] of several places, {recipe.model.name} "
+            f"gives {list(maps.shape)} at input.size {recipe.input.size}; set model.pool: mean, or take a "
+            "convolutional network and a larger input"
+        )
+    pool = POOLS[recipe.model.pool](maps.shape[1])
+    return nn.Sequential(network, pool), pool.width
 
 
 def _convolve(before: int, width: int, *, kernel: int, stride: int, padding: int = 0) -> list[nn.Module]:

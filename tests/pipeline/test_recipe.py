@@ -113,12 +113,19 @@ def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], me
             {"data": {"sampling": "balanced"}, "loss": {"class_weights": "balanced"}},
             "data.sampling: class weights balance already; set loss.class_weights: none, or once",
         ),
-        ({"loss": {"box": 1}}, "loss.box: only slim has a place for a second head; leave it out"),
+        ({"loss": {"box": 1}}, "loss.box: only slim has a place for a second head; leave it out, or set"),
+        (
+            {"model": {"name": "timm:resnet18d"}, "loss": {"box": 1}},
+            "only slim has a place for a second head; leave it out, or set model.pool: attention",
+        ),
         (
             {"model": {"name": "slim", "weights": "a.safetensors", "freeze": 1}, "loss": {"box": 1}},
             "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out",
         ),
-        ({"model": {"name": "cnn3", "pool": "attention"}}, "only slim pools by attention; leave it out"),
+        (
+            {"model": {"name": "cnn3", "pool": "attention"}},
+            "networks can attend, cnn3 and cnn4 cannot; leave",
+        ),
         ({"model": {"name": "cnn3", "stochastic_depth": 0.1}}, "only slim has blocks to skip; leave it out"),
         ({"schedule": {"name": "cosine", "warmup_epochs": 3}}, "must be less than stopping.epochs"),
         ({"model": {"name": "timm:vgg19", "freeze": 0.5}}, "set model.weights or freeze: 0"),

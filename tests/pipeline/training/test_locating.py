@@ -90,12 +90,13 @@ def test_both_answers_cost_one_pass_and_the_first_is_that_of_the_network_alone()
     assert build_locator(make_recipe(), network) is None
 
 
-def test_a_network_that_attends_needs_no_second_head() -> None:
+@pytest.mark.parametrize("name", ["slim", "timm:test_resnet"])
+def test_a_network_that_attends_needs_no_second_head(name: str) -> None:
     torch.manual_seed(0)
-    recipe = make_boxed(model=ATTENDING)
+    recipe = make_boxed(model=ATTENDING | {"name": name}, input={"size": 64, "channels": 1})
     network = build_model(recipe)
     assert build_locator(recipe, network) is None
-    images = torch.rand(5, 1, 32, 32)
+    images = torch.rand(5, 1, 64, 64)
     logits, shares = answer_both(network, None, images)
     assert torch.equal(logits, network(images))
     torch.testing.assert_close(shares.sum((1, 2)), torch.ones(5))
@@ -146,12 +147,13 @@ def test_the_box_is_learnt_and_no_part_of_the_model(make_spec: MakeSpec, patient
     assert float((boxes[:, :2] - truth).abs().mean()) < 0.1
 
 
-def test_attention_is_taught_and_stays_in_the_model(make_spec: MakeSpec, patients: str) -> None:
+@pytest.mark.parametrize("name", ["slim", "timm:test_resnet"])
+def test_attention_is_taught_and_stays_in_the_model(name: str, make_spec: MakeSpec, patients: str) -> None:
     changes = {"stopping": {"epochs": 12}, "augment": {}, "input": {"size": 64, "channels": 1}}
     inside = []
     for weight in (0.0, 1.0):
         loss = {"box": weight}
-        recipe = make_boxed(model=ATTENDING, loss=loss, **changes)
+        recipe = make_boxed(model=ATTENDING | {"name": name}, loss=loss, **changes)
         spec = make_spec(recipe=recipe, patients=patients if weight else "", work=f"{patients}-{weight}")
         stopper = Stopper()
         train(spec, stopper)

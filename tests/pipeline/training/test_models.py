@@ -85,6 +85,29 @@ def test_vgg_drops_its_dense_layers_of_4096() -> None:
     assert count_parameters(model)[0] < 10_000_000
 
 
+def test_a_network_of_timm_attends_in_the_place_of_its_own_pooling() -> None:
+    torch.manual_seed(0)
+    plain, attending = (
+        build_model(_recipe({"name": "timm:test_resnet", "pool": pool}, size=64))
+        for pool in ("mean", "attention")
+    )
+    assert attending.width == 2 * plain.width
+    attending.backbone[0].load_state_dict(plain.backbone.state_dict())
+    images = torch.rand(3, 1, 64, 64)
+    torch.testing.assert_close(attending.backbone(images)[:, : plain.width], plain.backbone(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "given"),
+    [("timm:test_vit", 160, r"\[1, 101, 64\]"), ("timm:test_resnet", 32, r"\[1, 96, 1, 1\]")],
+)
+def test_a_network_without_maps_to_attend_to_is_refused(name: str, size: int, given: str) -> None:
+    with pytest.raises(
+        TrainingError, match=rf"model.pool: attention needs .* gives {given} at input.size {size}"
+    ):
+        build_model(_recipe({"name": name, "pool": "attention"}, size=size))
+
+
 def test_same_seed_same_weights() -> None:
     def build(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
