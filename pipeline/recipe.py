@@ -262,7 +262,8 @@ class Recipe(Strict):
             yield "model.pool: slim and timm's networks can attend, cnn3 and cnn4 cannot; leave it out"
         if self.loss.box and self.model.name != "slim" and self.model.pool == "mean":
             yield (
-                "loss.box: only slim has a place for a second head; leave it out, or set model.pool: attention"
+                "loss.box: only slim has a place for a second head; leave it out, or set "
+                "model.pool: attention"
             )
         if self.loss.box and any(stage.freeze == 1 for stage in stages):
             yield "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out"
