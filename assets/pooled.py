@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.evaluation import DRAWS, score
+from assets.evaluation import DRAWS
 from assets.materials import code_version, preview, result_of, table_asset
 from pipeline.errors import TableError
 from pipeline.protocols import FOLD, FOLDS, protocol_path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GROUP = "evaluation"
 CODE = code_version("evaluation", "schemas/evaluation.py", "protocols.py")
+SUFFIXES = {"all": "", "three_class": ", three classes"}
 PROTOCOLS = tuple(f"{FOLD}{number}" for number in range(1, FOLDS + 1))
 
 
@@ -40,7 +41,10 @@ def pooled(context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore) -
     manifest, frame = lake.manifest("pooled"), lake.read("pooled")
     assert manifest is not None
     clean = frame[(frame["metric"] == "macro_f1") & (frame["class"] == "all")]
-    shown = {f"{recipe} macro-F1": float(rows["value"].mean()) for recipe, rows in clean.groupby("recipe")}
+    shown = {
+        f"{recipe} macro-F1{SUFFIXES[str(subset)]}": float(rows["value"].mean())
+        for (recipe, subset), rows in clean.groupby(["recipe", "subset"])
+    }
     return result_of(manifest, **shown, preview=dg.MetadataValue.md(preview(clean)))
 
 
@@ -68,7 +72,7 @@ def score_folds(lake: Lake, recipes: Iterable[list[str]]) -> "pd.DataFrame":
     """The metrics of each recipe's pooled folds."""
     import pandas as pd
 
-    from pipeline.evaluation.pooling import pool_folds
+    from pipeline.evaluation.pooling import pool_folds, score_pooled
 
     frames = (pd.concat([lake.read(name) for name in names], ignore_index=True) for names in recipes)
-    return pd.concat([score(pool_folds(frame)) for frame in frames], ignore_index=True)
+    return pd.concat([score_pooled(pool_folds(frame), draws=DRAWS) for frame in frames], ignore_index=True)

@@ -11,9 +11,11 @@ import pandas as pd
 
 from pipeline.digests import digest_json
 from pipeline.errors import TableError
-from pipeline.evaluation.metrics import ALL
+from pipeline.evaluation.metrics import ALL, DRAWS, protocol_seed, score_predictions
 from pipeline.evaluation.predictions import CLEAN, check_predictions
+from pipeline.evaluation.subsets import THREE_CLASS, measure_subsets
 from pipeline.protocols import FOLD, FOLDS
+from pipeline.schemas import TABLES
 
 POOLED = "folds"
 SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "miss_rate", "roc_auc")
@@ -60,12 +62,53 @@ def pool_folds(predictions: pd.DataFrame) -> pd.DataFrame:
     return check_predictions(pooled)
 
 
+def score_pooled(pooled: pd.DataFrame, *, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+    """Table `pooled`: every metric over all images, and the scores of the three tumours by themselves.
+
+    The three-class figures (`pipeline.evaluation.subsets.split_answers`) stand beside those published on the
+    reference collection, which has no other class; no_tumor images have no part in them.
+
+    Args:
+        pooled: as `pool_folds` returns them; one or more seeds.
+        draws: bootstrap draws.
+        seed: a result is a function of the rows' content, `draws` and `seed` alone.
+    """
+    parts = []
+    for _, rows in pooled.groupby("model_id", sort=True):
+        scored = score_predictions(rows, draws=draws, seed=seed)
+        model = scored.loc[[0], ["model_id", "recipe", "protocol", "seed", "variant"]]
+        found = pd.DataFrame(
+            [
+                (one.subset, one.metric, one.label, one.value, one.low, one.high, one.n, one.groups)
+                for one in measure_subsets(rows, draws=draws, seed=protocol_seed(seed, POOLED))
+                if one.subset == THREE_CLASS
+            ],
+            columns=["subset", "metric", "class", "value", "low", "high", "n", "groups"],
+        )
+        parts += [scored.assign(subset=ALL), model.merge(found, how="cross")]
+    table = pd.concat(parts, ignore_index=True)
+    return table[TABLES["pooled"].names].sort_values(list(TABLES["pooled"].key), ignore_index=True)
+
+
 def tabulate_pooled(metrics: pd.DataFrame) -> list[str]:
     """A line for each headline figure of one recipe: mean over seeds, spread, the first seed's interval."""
+    lines = []
+    for subset, rows in metrics.groupby("subset", sort=True):
+        if subset == THREE_CLASS:
+            lines.append("the three tumours alone, no_tumor taken out of the answers:")
+        counts: Mapping[str, int] = {name: int(rows[name].max()) for name in ("n", "groups")}
+        lines += _tabulate_subset(rows)
+        lines.append(f"{counts['n']:,} images in {counts['groups']:,} groups, each tested once")
+    return lines
+
+
+def _tabulate_subset(metrics: pd.DataFrame) -> list[str]:
     first = metrics["seed"].min()
     lines = []
     for name in SHOWN:
         rows = metrics[(metrics["metric"] == name) & (metrics["class"] == ALL)]
+        if rows.empty:
+            continue
         value, spread = rows["value"].mean(), rows["value"].std(ddof=1)
         one = rows[rows["seed"] == first].iloc[0]
         seeds = (
@@ -75,8 +118,7 @@ def tabulate_pooled(metrics: pd.DataFrame) -> list[str]:
         )
         interval = "" if pd.isna(one["low"]) else f" [{one['low']:.3f}, {one['high']:.3f}]"
         lines.append(f"{name.replace('_', ' '):<18} {value:.3f}{seeds}{interval}")
-    counts: Mapping[str, int] = {name: int(metrics[name].max()) for name in ("n", "groups")}
-    return [*lines, f"{counts['n']:,} images in {counts['groups']:,} groups, each tested once"]
+    return lines
 
 
 def _check_apart(frame: pd.DataFrame) -> None:

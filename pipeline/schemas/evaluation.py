@@ -94,7 +94,10 @@ TABLES = (
     declare(
         "pooled",
         "one figure over all five folds: each image answered once, by a model that had not seen its group",
-        ["model_id", "metric", "class", "variant"],
+        ["model_id", "subset", "metric", "class", "variant"],
+        Column(
+            "subset", "string", "all, or three_class: the three tumours, `no_tumor` taken out of the answers"
+        ),
         *FIGURES,
     ),
     declare(

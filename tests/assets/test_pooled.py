@@ -50,9 +50,11 @@ def test_five_folds_are_pooled_once_and_then_reused(materialise):
     assert partial == ["slim64 lacks fold:1, fold:3, fold:4, fold:5"]
     [first] = run().asset_materializations_for_node("pooled")
     assert first.metadata["cnn3 macro-F1"].value == 1.0
+    assert first.metadata["cnn3 macro-F1, three classes"].value == 1.0
     frame = lake.read("pooled")
     assert set(frame["recipe"]) == {"cnn3"}
-    assert (frame["n"].max(), frame["groups"].max()) == (20, 20)
+    counted = frame[frame["class"] == "all"].groupby("subset")[["n", "groups"]].max()
+    assert counted.loc["all"].tolist() == [20, 20] and counted.loc["three_class"].tolist() == [15, 15]
     written = lake.path("pooled").stat().st_mtime_ns
     assert run().success
     assert lake.path("pooled").stat().st_mtime_ns == written

@@ -8,8 +8,8 @@ from sklearn.metrics import f1_score
 
 from pipeline.errors import TableError
 from pipeline.evaluation.metrics import score_predictions
-from pipeline.evaluation.pooling import find_missing, pool_folds, tabulate_pooled
-from pipeline.labels import LABELS
+from pipeline.evaluation.pooling import find_missing, pool_folds, score_pooled, tabulate_pooled
+from pipeline.labels import LABELS, TUMOURS
 
 Predict = Callable[..., pd.DataFrame]
 
@@ -57,14 +57,38 @@ def test_the_order_of_the_rows_has_no_say(folds: pd.DataFrame) -> None:
 def test_each_seed_is_pooled_by_itself(folds: pd.DataFrame) -> None:
     other = folds.assign(seed=1, model_id=folds["model_id"] + "b")
     other[["p_glioma", "p_no_tumor"]] = other[["p_no_tumor", "p_glioma"]].to_numpy()
-    metrics = score_predictions(pool_folds(pd.concat([folds, other])), draws=50)
+    metrics = score_pooled(pool_folds(pd.concat([folds, other])), draws=50)
     assert metrics["model_id"].nunique() == 2
-    alone = take(score_predictions(pool_folds(folds), draws=50), "macro_f1")
-    first = take(metrics[metrics["seed"] == 0], "macro_f1")
-    pd.testing.assert_series_equal(first, alone)
+    alone = score_pooled(pool_folds(folds), draws=50)
+    first = metrics[metrics["seed"] == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, alone)
     lines = tabulate_pooled(metrics)
-    assert any(line.startswith("macro f1") and " over 2 seeds; seed 0: " in line for line in lines)
-    assert lines[-1] == "240 images in 60 groups, each tested once"
+    macro = [line for line in lines if line.startswith("macro f1")]
+    assert len(macro) == 2 and all(" over 2 seeds; seed 0: " in line for line in macro)
+    assert lines[5] == "240 images in 60 groups, each tested once"
+    assert lines[6] == "the three tumours alone, no_tumor taken out of the answers:"
+    assert not any(line.startswith("miss rate") for line in lines[6:])
+    tumours = folds[folds["label"].isin(TUMOURS)]
+    groups = tumours["group_id"].nunique()
+    assert lines[-1] == f"{len(tumours)} images in {groups} groups, each tested once"
+
+
+def test_three_classes_are_the_tumours_with_no_tumor_taken_out(folds: pd.DataFrame) -> None:
+    pooled = pool_folds(folds)
+    metrics = score_pooled(pooled, draws=50)
+    tumours = pooled[pooled["label"].isin(TUMOURS)]
+    called = tumours[[f"p_{label}" for label in TUMOURS]].to_numpy().argmax(axis=1)
+    truth = [TUMOURS.index(label) for label in tumours["label"]]
+    three = metrics[metrics["subset"] == "three_class"]
+    assert take(three, "macro_f1")["value"] == pytest.approx(f1_score(truth, called, average="macro"))
+    assert take(three, "accuracy")["n"] == len(tumours)
+    assert set(metrics["protocol"]) == {"folds"} and set(metrics["variant"]) == {"clean"}
+    whole = metrics[metrics["subset"] == "all"].drop(columns="subset")
+    plain = score_predictions(pooled, draws=50)
+    keys = ["metric", "class"]
+    pd.testing.assert_frame_equal(
+        whole.sort_values(keys, ignore_index=True)[plain.columns], plain.sort_values(keys, ignore_index=True)
+    )
 
 
 def test_degraded_answers_are_left_aside(folds: pd.DataFrame) -> None:

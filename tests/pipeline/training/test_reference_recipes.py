@@ -56,6 +56,7 @@ PARAMETERS = {
     "slim64_whole": (777_028, [777_028]),
     "slim64_attend": (777_669, [777_669]),
     "resnet18d": (11_197_220, [11_197_220]),
+    "resnet18d_attend": (11_199_781, [11_199_781]),
 }
 
 # Keras Applications, include_top=False, three channels: all numbers, and those that train; the rest are the
