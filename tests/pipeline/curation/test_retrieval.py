@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from painted_heads import adjust, blur, crop, equalise, pad, paint_head, rotate, shrink
 
-from pipeline.curation import retrieval
+from pipeline.curation import retrieval, starts
 from pipeline.curation.cells import Cells, make_keys
 from pipeline.curation.orientation import ORIENTATIONS, turn, turn_spectra
 from pipeline.curation.retrieval import retrieve_candidates
@@ -41,17 +41,27 @@ def test_starts_are_near_the_truth(change):
     """A picture with a cross that moves along tells where points go."""
     head = HEADS[11]
     spectra = measure(head, change(head))
-    starts = find_starts(spectra, np.array([[0, 1]]))[0]
+    found = find_starts(spectra, np.array([[0, 1]]))[0]
     marks = []
     for x, y in CORNERS[:2].T:
         dot = np.zeros_like(head)
         dot[round(y * 256) - 4 : round(y * 256) + 4, round(x * 256) - 4 : round(x * 256) + 4] = 255
         row, column = np.nonzero((seen := change(dot)) > 0.5 * seen.max())
         marks.append([(column.mean() + 0.5) / seen.shape[1], (row.mean() + 0.5) / seen.shape[0]])
-    errors = [np.abs(start @ CORNERS - np.array(marks).T).max() for start in starts]
+    errors = [np.abs(start @ CORNERS - np.array(marks).T).max() for start in found]
     assert min(errors) < 0.09
     back = find_starts(measure(change(head), head), np.array([[0, 1]]))[0]
-    assert len(back) == len(starts), "either way round there are the same views"
+    assert len(back) == len(found), "either way round there are the same views"
+
+
+def test_starts_of_some_pairs_are_those_that_they_have_among_all(monkeypatch):
+    monkeypatch.setattr(starts, "BLOCK", 7)
+    spectra = measure(*HEADS[:20], *(rotate(head, 8) for head in HEADS[:6]))
+    pairs = np.argwhere(np.triu(np.ones((26, 26)), 1))
+    every = find_starts(spectra, pairs)
+    some = np.array([3, 40, 41, 170, 324])
+    for alone, among in zip(find_starts(spectra, pairs[some]), some, strict=True):
+        assert (np.array(alone) == np.array(every[among])).all()
 
 
 @pytest.mark.parametrize("workers", [1, 4])
