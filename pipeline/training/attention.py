@@ -36,7 +36,7 @@ class AttentionPool(nn.Module):
         """[n, f, h, w] -> shares [n, h, w] in float32, which sum to 1."""
         # [n, h w, 1]: nothing here looks like a feature map to what searches a network for its last one.
         scores: torch.Tensor = self.place(maps.flatten(2).transpose(1, 2)).float()
-        return scores.softmax(dim=1).view(-1, *maps.shape[2:])
+        return scores.softmax(dim=1).view(-1, maps.shape[2], maps.shape[3])
 
     def gather(self, maps: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Maps [n, f, h, w] and shares [n, h, w] -> features [n, 2 f]."""

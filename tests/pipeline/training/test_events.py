@@ -140,7 +140,8 @@ def test_a_training_leaves_its_curves_and_its_graph(make_spec: Callable[..., Tra
 @pytest.mark.parametrize(
     "name", [name if not RECIPES[name].model.name.startswith("timm:") else
              pytest.param(name, marks=pytest.mark.slow) for name in
-             ("cnn3", "slim64", "mobilenet_299", "resnet50v2_baseline", "xception_299", "vgg16_enhanced")]
+             ("cnn3", "slim64", "slim64_attend", "resnet18d_attend", "mobilenet_299", "resnet50v2_baseline",
+              "xception_299", "vgg16_enhanced")]
 )  # fmt: skip
 def test_the_graph_holds_every_layer_and_joins_input_to_output(name: str) -> None:
     recipe = RECIPES[name]
