@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import yaml
 
+from pipeline.evaluation import mistakes
 from pipeline.evaluation.bootstrap import count_confusions
 from pipeline.evaluation.leaderboard import HONEST, OPTIMISTIC
 from pipeline.evaluation.metrics import ALL
@@ -49,6 +50,7 @@ def gather_model(sources: ModelSources, *, code: str, tables: Mapping[str, str])
     _add_metrics(tally, sources)
     add_evidence(tally, sources)
     _add_misses(tally, sources)
+    _add_mistakes(tally, sources)
     _add_robustness(tally, sources)
     add_training(tally, sources)
     add_contract(tally, sources)
@@ -159,6 +161,27 @@ def _add_misses(tally: Tally, sources: ModelSources) -> None:
         how = "probability that it was given for no_tumor"
         tally.number(f"{key}/no_tumor", row["p_no_tumor"], place, how)
         tally.number(f"{key}/right", row[f"p_{row['label']}"], place, "probability given for its true class")
+
+
+def _add_mistakes(tally: Tally, sources: ModelSources) -> None:
+    place, found = f"predictions/{sources.place}", mistakes.list_mistakes(sources.answers)
+    wrong = int(found["wrong"].sum())
+    tally.count("mistakes/wrong", wrong, place, "clean test images answered wrongly")
+    tally.count("mistakes/groups", found["group_id"].nunique(), place, "groups that they lie in")
+    shown = found.head(mistakes.SHOWN)
+    tally.order("mistakes", shown["group_id"])
+    known = sources.answers[["image_id", "group_id"]].merge(sources.patients, on="image_id")
+    names = known.dropna(subset="patient_id").groupby("group_id")["patient_id"].unique()
+    for number, row in enumerate(list_rows(shown)):
+        key, group = f"mistakes/{number}", row["group_id"]
+        tally.text(f"{key}/group", group[:12], place, "the group")
+        patients = ", ".join(sorted(names.get(group, []))) or "unknown"
+        tally.text(f"{key}/patients", patients, "patients", "its patients, as far as they are known")
+        tally.text(f"{key}/label", row["label"], place, "the true class of its images")
+        tally.text(f"{key}/called", row["called"], place, "their most frequent wrong answer")
+        tally.count(f"{key}/images", row["images"], place, "its images of this class")
+        tally.count(f"{key}/wrong", row["wrong"], place, "of these answered wrongly")
+        tally.share(f"{key}/share", row["wrong"], wrong, place, "their share of all wrong answers")
 
 
 def _add_robustness(tally: Tally, sources: ModelSources) -> None:

@@ -11,6 +11,7 @@ from pipeline.report.sections.doubt import (
     render_abstention,
     render_calibration,
     render_misses,
+    render_mistakes,
     render_robustness,
     render_sets,
 )
@@ -26,6 +27,7 @@ LINKS = {
     "sets": "conformal sets",
     "parts": "part by part",
     "misses": "missed tumours",
+    "mistakes": "wrong answers by patient",
     "robustness": "poorer images",
     "training": "training",
     "contract": "contract",
@@ -64,6 +66,7 @@ def render_model(document: Document, pictures: Mapping[str, Html], *, up: str, f
         render_sets(page),
         render_parts(page),
         render_misses(page, pictures),
+        render_mistakes(page),
         render_robustness(page),
         render_training(page),
         render_contract(page),

@@ -171,6 +171,30 @@ def render_misses(page: Marker, pictures: Mapping[str, Html]) -> Html:
     return join([tag("h2", "Missed tumours", id="misses"), tag("p", *counted), sheet(figures)])
 
 
+def render_mistakes(page: Marker) -> Html:
+    """The groups that hold most wrong answers."""
+    head = tag("h2", "Wrong answers by patient", id="mistakes")
+    groups = page.list("mistakes")
+    if not groups:
+        return join([head, tag("p", "Every clean test image was answered rightly.")])
+    counted = [
+        page.show("mistakes/wrong"),
+        " clean test images were answered wrongly, in ",
+        page.show("mistakes/groups"),
+        " of ",
+        page.show("claim/groups"),
+        " groups; those with most of them:",
+    ]
+    heads = ("group", "patient", "true class", "most often called", "images", "wrong", "of all wrong answers")
+    fields = ("group", "patients", "label", "called", "images", "wrong", "share")
+    rows = [tuple(page.show(f"mistakes/{place}/{field}") for field in fields) for place in range(len(groups))]
+    words = (
+        "Slices of one patient are often wrong together. Where a few patients hold most of the wrong answers, the "
+        "score depends on who was drawn into the test part, which is what its interval says."
+    )
+    return join([head, tag("p", *counted), table(heads, rows), tag("p", prose(words), class_="note")])
+
+
 def render_robustness(page: Marker) -> Html:
     """Poorer images: mean and worst accuracy, the class that goes first."""
     head = tag("h2", "Poorer images", id="robustness")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import FalxError
+from pipeline.labels import LABELS
 from pipeline.pages import frame
 from pipeline.report.card import render_release_card
 from pipeline.report.inspection import inspect_page, read_page
@@ -97,6 +98,24 @@ def test_missed_tumours_have_their_pictures_or_a_gap_with_words(page, model):
     assert model.lists["misses"]
     assert page.count("data:image/webp") == len(model.lists["misses"])
     assert draw(model).count("no picture here") == len(model.lists["misses"])
+
+
+def test_wrong_answers_are_counted_by_group_with_its_patients(dice):
+    sources = dice.imagine()
+    document = gather_model(sources, code="c", tables={})
+    answers = sources.answers
+    called = [LABELS[code] for code in answers[[f"p_{label}" for label in LABELS]].to_numpy().argmax(axis=1)]
+    wrong = answers[answers["label"] != called].groupby("group_id").size().sort_values(ascending=False)
+    facts = {key: fact.value for key, fact in document.facts.items() if key.startswith("mistakes/")}
+    assert facts["mistakes/wrong"] == wrong.sum() > 0 and facts["mistakes/groups"] == len(wrong)
+    first = document.lists["mistakes"][0]
+    assert (facts["mistakes/0/wrong"], facts["mistakes/0/images"]) == (wrong.iloc[0], 3)
+    assert wrong[first] == wrong.iloc[0] and facts["mistakes/0/share"] == wrong.iloc[0] / wrong.sum()
+    known = sources.patients.set_index("image_id")["patient_id"]
+    names = known[answers.loc[answers["group_id"] == first, "image_id"]].dropna().unique()
+    assert facts["mistakes/0/patients"] == (", ".join(sorted(names)) or "unknown")
+    flawless = gather_model(dice.imagine(skill=60.0), code="c", tables={})
+    assert "Every clean test image was answered rightly." in draw(flawless)
 
 
 def test_several_seeds_are_told_and_one_is_shown(dice):
