@@ -43,8 +43,9 @@ def test_the_file_answers_as_torch_does_whatever_the_number_of_images(shades: Pa
 
 
 @needs_edge
-def test_a_network_that_attends_is_exported_too(tmp_path: Path):
-    spec = {"input": {"size": 32, "channels": 1}, "model": {"name": "slim", "pool": "attention"}}
+@pytest.mark.parametrize("name", ["slim", "timm:test_resnet"])
+def test_a_network_that_attends_is_exported_too(name: str, tmp_path: Path):
+    spec = {"input": {"size": 64, "channels": 1}, "model": {"name": name, "pool": "attention"}}
     recipe = Recipe.model_validate(make_recipe().model_dump() | spec)
     torch.manual_seed(0)
     (tmp_path / "work").mkdir()
@@ -54,7 +55,7 @@ def test_a_network_that_attends_is_exported_too(tmp_path: Path):
     )
     write_package(tmp_path / "package", tmp_path / "work", recipe, card)
     made = export_onnx(tmp_path / "package", tmp_path / "attend.onnx")
-    pixels = draw_pictures(5, 32)
+    pixels = draw_pictures(5, 64)
     (found,) = open_session(tmp_path / "attend.onnx").run(["probabilities"], {"image": pixels[:, None]})
     assert np.abs(found - Predictor.open(tmp_path / "package").classify(pixels)[0]).max() <= 1e-4
     assert made.difference <= 1e-4
