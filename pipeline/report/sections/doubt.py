@@ -189,8 +189,8 @@ def render_mistakes(page: Marker) -> Html:
     fields = ("group", "patients", "label", "called", "images", "wrong", "share")
     rows = [tuple(page.show(f"mistakes/{place}/{field}") for field in fields) for place in range(len(groups))]
     words = (
-        "Slices of one patient are often wrong together. Where a few patients hold most of the wrong answers, "
-        "the score depends on who was drawn into the test part, which is what its interval says."
+        "Slices of one patient are often wrong together. Where a few patients hold most of the wrong "
+        "answers, the score depends on who was drawn into the test part, which is what its interval says."
     )
     return join([head, tag("p", *counted), table(heads, rows), tag("p", prose(words), class_="note")])
 
