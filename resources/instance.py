@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from pipeline.atomic import write_text
 
 CLOCK_SLACK = 3.0  # psutil derives start times from a boot time that moves when the clock is set, seconds
 PROCESS = "falx/process"  # the tag of a run that says which process runs it
+COMMAND = "falx/command"  # the tag that says which command started it
+POOL = "gpu"
+LOOK = 1.0  # seconds between two looks for a free slot
 
 DAGSTER_YAML = """\
 # Written by Falx at each start; edit resources/instance.py instead.
@@ -86,6 +90,36 @@ def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             freed.append(run.run_id)
     return freed
+
+
+def wait_for_slot(instance: dg.DagsterInstance, tell: Callable[[str], None]) -> None:
+    """Return once a model may be trained; where others are at it, say who, once, and wait.
+
+    Dagster's in-process executor would wait itself, without a word, and keep a core busy (1.13: the interval
+    until its next look is never above 0). Slots of runs whose process dies meanwhile are freed.
+    """
+    told = False
+    while True:
+        slots = instance.event_log_storage.get_concurrency_info(POOL)
+        default = instance.get_concurrency_config().pool_config.default_pool_limit
+        limit = default if slots.using_default_limit else slots.limit
+        if limit is None or slots.active_slot_count < limit:
+            return
+        if free_dead_slots(instance):
+            continue
+        if not told:
+            holders = "; ".join(sorted(_describe_run(instance, run_id) for run_id in slots.active_run_ids))
+            tell(f"waiting for {holders}: {limit} at a time, as FALX_TRAININGS says; goes on by itself")
+        told = True
+        time.sleep(LOOK)
+
+
+def _describe_run(instance: dg.DagsterInstance, run_id: str) -> str:
+    run = instance.get_run_by_id(run_id)
+    tags = run.tags if run else {}
+    names = " ".join(filter(None, [tags.get(COMMAND, "a run"), tags.get("dagster/partition")]))
+    process = f", process {tags[PROCESS].split('-')[0]}" if PROCESS in tags else ""
+    return f"{names} (run {run_id[:8]}{process})"
 
 
 def name_process() -> str:

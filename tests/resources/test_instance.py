@@ -10,12 +10,15 @@ import psutil
 import pytest
 
 from resources.instance import (
+    LOOK,
+    POOL,
     describe_instance,
     free_dead_slots,
     is_alive,
     name_process,
     open_instance,
     prepare_instance,
+    wait_for_slot,
 )
 from resources.settings import ROOT
 
@@ -56,6 +59,54 @@ def test_runs_of_dead_processes_are_failed_and_others_left(tmp_path):
         assert free_dead_slots(instance) == [dead.run_id]
         assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(alive.run_id).status is dg.DagsterRunStatus.STARTED
+
+
+def hold_slot(instance: dg.DagsterInstance, process: str) -> dg.DagsterRun:
+    tags = {"falx/process": process, "falx/command": "make train", "dagster/partition": "patient|cnn3"}
+    run = instance.create_run_for_job(job(), tags=tags)
+    start(instance, run)
+    instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+    claimed = instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, "model")
+    assert claimed.is_claimed
+    return run
+
+
+def test_a_command_that_waits_for_its_turn_says_for_whom_and_sleeps(tmp_path, monkeypatch):
+    told = []
+    with open_instance(tmp_path) as instance:
+        wait_for_slot(instance, told.append)
+        run = hold_slot(instance, name_process())
+        looks = []
+
+        def sleep(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+        monkeypatch.setattr("resources.instance.time.sleep", sleep)
+        wait_for_slot(instance, told.append)
+    assert looks == [LOOK] * 3
+    assert told == [
+        f"waiting for make train patient|cnn3 (run {run.run_id[:8]}, process {os.getpid()}): "
+        "1 at a time, as FALX_TRAININGS says; goes on by itself"
+    ]
+
+
+def test_a_slot_of_a_dead_process_is_not_waited_for(tmp_path):
+    told = []
+    with open_instance(tmp_path) as instance:
+        hold_slot(instance, "999999999-1")
+        wait_for_slot(instance, told.append)
+        assert not told and not instance.event_log_storage.get_concurrency_info(POOL).active_slot_count
+
+
+def test_with_more_trainings_at_once_a_held_slot_is_not_waited_for(tmp_path):
+    told = []
+    with open_instance(tmp_path) as instance:
+        hold_slot(instance, name_process())
+    with open_instance(tmp_path, at_once=2) as instance:
+        wait_for_slot(instance, told.append)
+    assert not told
 
 
 def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
