@@ -11,6 +11,7 @@ from assets.predictions import record_opening
 from assets.trainings import read_result, specify_all
 from pipeline.atomic import write_text
 from pipeline.protocols import protocol_path
+from resources.instance import POOL
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.registry import registered_name
@@ -37,7 +38,7 @@ SHEET = "sheet {}"
 def explanations_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """The asset `explanations`, one partition a recipe and protocol."""
 
-    @table_asset("explanations", GROUP, CODE, ["predictions", "patients"], partitions_def=grid, pool="gpu")
+    @table_asset("explanations", GROUP, CODE, ["predictions", "patients"], partitions_def=grid, pool=POOL)
     def explanations(
         context: dg.AssetExecutionContext,
         lake: Lake,

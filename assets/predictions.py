@@ -13,6 +13,7 @@ from assets.variants import SIZE as VARIANTS_SIZE
 from pipeline.atomic import write_text
 from pipeline.digests import digest_json
 from pipeline.protocols import protocol_path, split_table
+from resources.instance import POOL
 from resources.lake import Lake
 from resources.ledgers import append_row
 from resources.raw import RawStore
@@ -60,7 +61,7 @@ def predictions_asset(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
         for name, description in TABLES.items()
     ]
 
-    @dg.multi_asset(name="predictions", specs=specs, partitions_def=grid, pool="gpu")
+    @dg.multi_asset(name="predictions", specs=specs, partitions_def=grid, pool=POOL)
     def predictions(
         context: dg.AssetExecutionContext, lake: Lake, raw_store: RawStore, trainer: Trainer
     ) -> Any:

@@ -24,6 +24,7 @@ from assets.materials import code_version, preview, result_of, table_asset
 from assets.splits import split_key
 from pipeline.errors import ReleaseError
 from resources.commit import describe_commit
+from resources.instance import POOL
 from resources.lake import Lake
 from resources.ledgers import append_row, read_rows
 from resources.raw import RawStore
@@ -63,7 +64,7 @@ STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=35), warn_wind
 """Nothing weighed for so long is a sign that no data arrives, or that no run gets this far."""
 
 
-@table_asset("release", GROUP, CODE, DEPS, pool="gpu", freshness_policy=STALE)
+@table_asset("release", GROUP, CODE, DEPS, pool=POOL, freshness_policy=STALE)
 def release(
     context: dg.AssetExecutionContext,
     lake: Lake,

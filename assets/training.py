@@ -27,6 +27,7 @@ from pipeline.catalog import Catalog
 from pipeline.protocols import list_protocols, split_table
 from pipeline.serving.card import SCOPE
 from pipeline.training.spec import PROSE, TrainingResult, TrainingSpec
+from resources.instance import POOL
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.registry import registered_name
@@ -52,7 +53,7 @@ def model_asset(catalog: Catalog, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         kinds={"pytorch", "mlflow"},
         tags={"falx/stage": "training"},
         code_version=CODE,
-        pool="gpu",
+        pool=POOL,
     )
     def model(
         context: dg.AssetExecutionContext,

@@ -7,12 +7,13 @@ import dagster as dg
 from assets.partitions import grid_key
 from commands.graph import Graph
 from commands.reports import name_reports, refresh_reports
-from commands.work import open_graph, say, tracking_server
+from commands.work import open_graph, tracking_server
 from commands.workers import train_cells
 from pipeline.catalog import Catalog
 from pipeline.errors import SettingsError
 from pipeline.labels import PROTOCOLS
 from pipeline.serving.card import SCOPE
+from resources.console import say
 from resources.settings import Settings, load_settings
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from commands.work import say
 from pipeline.catalog import load_catalog
 from pipeline.errors import FalxError
+from resources.console import say
 from resources.settings import ROOT, Settings, load_settings
 
 FREE_BYTES = 5_000_000_000

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from assets.partitions import grid_key
-from commands.work import check_protocol, check_recipe, open_graph, say, tracking_server
+from commands.work import check_protocol, check_recipe, open_graph, tracking_server
 from pipeline.protocols import protocol_path
 from pipeline.serving.card import SCOPE
+from resources.console import say
 
 
 def run_explanation(recipe: str, protocol: str) -> int:

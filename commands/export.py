@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assets.audit import gather_evidence
-from commands.work import open_graph, say
+from commands.work import open_graph
 from pipeline.errors import SettingsError
+from resources.console import say
 
 
 def run_export(target: str, pixels: Sequence[str] | None = None) -> int:

@@ -5,9 +5,10 @@ from pathlib import Path
 from assets.partitions import grid_key
 from assets.pooled import PROTOCOLS
 from assets.trainings import require_weights
-from commands.work import check_recipe, open_graph, say, tracking_server
+from commands.work import check_recipe, open_graph, tracking_server
 from commands.workers import train_cells
 from pipeline.protocols import FOLD
+from resources.console import say
 
 
 def run_folds(recipe: str) -> int:

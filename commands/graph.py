@@ -1,6 +1,5 @@
 """Running the graph from the command line: what is missing or stale, as runs of the persistent instance."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,16 @@ from assets.scan import digest_decisions
 from assets.trainings import is_trained, name_models, specify_all
 from pipeline.errors import FalxError
 from pipeline.protocols import protocol_path
-from resources.instance import COMMAND, POOL, PROCESS, free_dead_slots, name_process, wait_for_slot
+from resources.console import say
+from resources.instance import (
+    COMMAND,
+    POOL,
+    PROCESS,
+    WANTS,
+    free_dead_slots,
+    name_process,
+    wait_for_slot,
+)
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.tracking import Tracking
@@ -229,15 +237,17 @@ class Graph:
         self, job: str, keys: list[dg.AssetKey], partition: dg.MultiPartitionKey | None, label: str
     ) -> None:
         assets = self.defs.resolve_asset_graph()
+        tags = {PROCESS: name_process(), COMMAND: self.command}
         if any(POOL in (assets.get(key).pools or ()) for key in keys):
-            wait_for_slot(self.instance, lambda words: tell(f"{label}{words}"))
+            wait_for_slot(self.instance, lambda words: say(f"  {label or job}: {words}"))
+            tags[WANTS] = POOL
         result = self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             asset_selection=keys,
             partition_key=partition,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "INFO", "label": label}}}},
-            tags={PROCESS: name_process(), COMMAND: self.command},
+            tags=tags,
         )
         if result.success:
             return
@@ -251,12 +261,6 @@ class Graph:
             f"{name} failed (run {result.run_id[:8]}):\n{steps}\n"
             "Mend the cause and run the same command again; `make ui`, then Runs, shows the whole log."
         )
-
-
-def tell(words: str) -> None:
-    """A line of progress, at once."""
-    sys.stdout.write(f"  {words}\n")
-    sys.stdout.flush()
 
 
 def describe_failure(event: dg.DagsterEvent) -> str:

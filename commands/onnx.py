@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from assets.trainings import specify_all
-from commands.work import check_protocol, find_recipe, say
+from commands.work import check_protocol, find_recipe
 from pipeline.errors import SettingsError
 from pipeline.protocols import protocol_path, split_table
+from resources.console import say
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.settings import claim_home, load_settings

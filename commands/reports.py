@@ -4,8 +4,9 @@ from assets.partitions import grid_key
 from assets.report_sources import find_cells
 from assets.reports import RELEASE, locate
 from commands.graph import Graph
-from commands.work import open_graph, say, tracking_server
+from commands.work import open_graph, tracking_server
 from pipeline.errors import ReportError
+from resources.console import say
 
 JOB = "report"
 

@@ -4,8 +4,9 @@ import getpass
 from typing import Any
 
 from commands.graph import Graph
-from commands.work import open_graph, say, tracking_server
+from commands.work import open_graph, tracking_server
 from pipeline.errors import FalxError
+from resources.console import say
 
 JOB = "promote"
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from commands.graph import Graph, RunFailedError, describe_failure
-from commands.work import open_graph, say, tracking_server
+from commands.work import open_graph, tracking_server
 from pipeline.atomic import write_bytes, write_text
 from pipeline.errors import SettingsError
+from resources.console import say
 from resources.settings import ROOT
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from commands.work import say
 from pipeline.errors import FalxError, SettingsError
+from resources.console import say
 from resources.instance import free_dead_slots, open_instance
 from resources.mlflow_server import find_server, serve
 from resources.settings import ROOT, Settings, claim_home, load_settings

@@ -14,10 +14,10 @@ from assets.report_sources import (
     name_code,
 )
 from assets.reports import RELEASE, find_reports, locate, name_place, render_files
-from commands.work import say
 from pipeline.digests import digest_file
 from pipeline.errors import FalxError, ReportError, TableError
 from pipeline.protocols import list_protocols
+from resources.console import say
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.settings import claim_home, load_settings

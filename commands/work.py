@@ -1,6 +1,5 @@
 """`make curate`, `make train`, and what all commands that run the graph share."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,14 +11,9 @@ from pipeline.catalog import Catalog
 from pipeline.errors import SettingsError
 from pipeline.protocols import list_protocols, protocol_path
 from pipeline.recipe import Recipe
+from resources.console import say
 from resources.instance import open_instance
 from resources.settings import Settings, claim_home, load_settings
-
-
-def say(text: str = "") -> None:
-    """Print a line for a person, at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 @contextmanager

@@ -265,6 +265,11 @@ class Recipe(Strict):
                 "loss.box: only slim has a place for a second head; leave it out, or set "
                 "model.pool: attention"
             )
+        if self.model.pool != "mean" and self.model.weights == "imagenet" and stages[-1].freeze == 1:
+            yield (
+                "model.pool: attention is learnt, and ImageNet weights hold none; freeze less of the "
+                "backbone, or set model.pool: mean"
+            )
         if self.loss.box and any(stage.freeze == 1 for stage in stages):
             yield "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out"
         yield from self._find_pretraining_misfits(stages[0])

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal while a graph runs: messages of the steps, one short line each."""
+"""What a person sees in the terminal: what a command says, and the messages of the steps that it runs."""
 
 import logging
 import sys
@@ -37,3 +37,9 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
     handler.setFormatter(StepFormatter(context.logger_config["label"]))
     logger.addHandler(handler)
     return logger
+
+
+def say(text: str = "") -> None:
+    """Print a line for a person, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

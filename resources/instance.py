@@ -14,8 +14,11 @@ from pipeline.atomic import write_text
 CLOCK_SLACK = 3.0  # psutil derives start times from a boot time that moves when the clock is set, seconds
 PROCESS = "falx/process"  # the tag of a run that says which process runs it
 COMMAND = "falx/command"  # the tag that says which command started it
-POOL = "gpu"
+POOL = "gpu"  # Dagster's pool of what trains or asks a model
+WANTS = "falx/pool"  # the tag of a command's run that claims slots of it, in one step or several
 LOOK = 1.0  # seconds between two looks for a free slot
+
+UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
 
 DAGSTER_YAML = """\
 # Written by Falx at each start; edit resources/instance.py instead.
@@ -82,8 +85,7 @@ def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
     runs that a command line started, and its slot would block the next training.
     """
     freed = []
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         process = run.tags.get(PROCESS)
         if process and not is_alive(process):
             instance.report_run_failed(run, message="the process that ran it is gone (killed or rebooted)")
@@ -96,19 +98,23 @@ def wait_for_slot(instance: dg.DagsterInstance, tell: Callable[[str], None]) -> 
     """Return once a model may be trained; where others are at it, say who, once, and wait.
 
     Dagster's in-process executor would wait itself, without a word, and keep a core busy (1.13: the interval
-    until its next look is never above 0). Slots of runs whose process dies meanwhile are freed.
+    until its next look is never above 0). So runs of commands are waited for as a whole, those with the tag
+    `WANTS`: between two of its steps a run holds no slot for a moment, and whoever took it then would make it
+    wait. Runs of other processes count while they hold a slot. What a dead process holds is freed.
     """
     told = False
     while True:
         slots = instance.event_log_storage.get_concurrency_info(POOL)
         default = instance.get_concurrency_config().pool_config.default_pool_limit
         limit = default if slots.using_default_limit else slots.limit
-        if limit is None or slots.active_slot_count < limit:
+        begun = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={WANTS: POOL}))
+        others = slots.active_run_ids | {run.run_id for run in begun}
+        if limit is None or len(others) < limit:
             return
         if free_dead_slots(instance):
             continue
         if not told:
-            holders = "; ".join(sorted(_describe_run(instance, run_id) for run_id in slots.active_run_ids))
+            holders = "; ".join(sorted(_describe_run(instance, run_id) for run_id in others))
             tell(f"waiting for {holders}: {limit} at a time, as FALX_TRAININGS says; goes on by itself")
         told = True
         time.sleep(LOOK)

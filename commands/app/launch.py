@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from commands.ui import HOST, require_free_port
-from commands.work import say
 from pipeline.errors import SettingsError
 from pipeline.serving.card import SCOPE
 from pipeline.serving.inputs import MAX_IMAGE_BYTES
+from resources.console import say
 from resources.mlflow_server import serve
 from resources.settings import Settings, claim_home, load_settings
 

@@ -129,7 +129,8 @@ def build_model(
 
     Raises:
         WeightsError: the weights are missing or do not fit; says what to do.
-        TrainingError: timm knows no such network, or the input is too small for the model.
+        TrainingError: timm knows no such network, the input is too small for the model, or it should attend
+            and has no feature maps.
     """
     spec, wanted = recipe.model, recipe.model.weights if weights is None else weights
     check_weights(spec.name, wanted)
@@ -172,7 +173,7 @@ def _build_backbone(recipe: Recipe, file: str) -> tuple[nn.Module, int]:
     channels, size, name = recipe.input.channels, recipe.input.size, recipe.model.name
     if name.startswith("timm:"):
         network, width = _build_timm(_timm_name(recipe.model), channels, file)
-        return (network, width) if recipe.model.pool == "mean" else _attend(network, recipe)
+        return (network, width) if recipe.model.pool == "mean" else _attend(network, width, recipe)
     if name == "slim":
         return _build_slim(channels, recipe.model)
     return (_build_cnn3 if name == "cnn3" else _build_cnn4)(channels, size)
@@ -243,19 +244,20 @@ def _build_timm(name: str, channels: int, file: str) -> tuple[nn.Module, int]:
     return model, int(getattr(model, "head_hidden_size", model.num_features))
 
 
-def _attend(network: Any, recipe: Recipe) -> tuple[nn.Module, int]:
-    """A network of timm up to its last feature maps, and attention in the place of its own pooling."""
+def _attend(network: Any, width: int, recipe: Recipe) -> tuple[nn.Module, int]:
+    """A network of timm up to its last `width` feature maps, and attention in place of its own pooling."""
     network.reset_classifier(0, "")
     example = torch.zeros(1, recipe.input.channels, recipe.input.size, recipe.input.size)
     with torch.no_grad():
         maps = network.eval()(example)
-    if maps.ndim != 4 or maps.shape[2] * maps.shape[3] < 2:
+    # Some of timm's transformers answer [n, h, w, f], which has four axes, too.
+    if maps.ndim != 4 or maps.shape[1] != width or maps.shape[2] * maps.shape[3] < 2:
         raise TrainingError(
-            f"model.pool: attention needs feature maps [n, f, h, w] of several places, {recipe.model.name} "
-            f"gives {list(maps.shape)} at input.size {recipe.input.size}; set model.pool: mean, or take a "
+            f"model.pool: attention needs feature maps [n, {width}, h, w] of several places, "
+            f"{recipe.model.name} gives {list(maps.shape)} at input.size {recipe.input.size}; set model.pool: mean, or take a "
             "convolutional network and a larger input"
         )
-    pool = POOLS[recipe.model.pool](maps.shape[1])
+    pool = POOLS[recipe.model.pool](width)
     return nn.Sequential(network, pool), pool.width
 
 

@@ -18,6 +18,7 @@ from commands.graph import Graph, RunFailedError, describe_failure
 from pipeline.catalog import load_catalog
 from pipeline.errors import TableError
 from pipeline.tables import find_table
+from resources.instance import POOL, WANTS
 from resources.lake import Lake
 from resources.raw import RawStore
 from resources.trainer import Trainer
@@ -90,6 +91,33 @@ def test_a_run_that_reaches_no_step_says_why(make_graph):
 
     with pytest.raises(RunFailedError, match="the resource is broken"):
         make_graph(table, broken=Broken()).refresh("work")
+
+
+def test_a_run_that_claims_a_slot_waits_for_one_and_is_marked(make_graph, monkeypatch, capsys):
+    asked = []
+
+    def wait(instance, tell):
+        asked.append(instance)
+        tell("waiting for another")
+
+    monkeypatch.setattr("commands.graph.wait_for_slot", wait)
+
+    @dg.asset(pool=POOL)
+    def examination() -> None:
+        pass
+
+    @dg.asset
+    def table() -> None:
+        pass
+
+    graph = make_graph(examination)
+    graph.refresh("work", label="cnn3 patient")
+    assert asked == [graph.instance]
+    assert capsys.readouterr().out == "  cnn3 patient: waiting for another\n"
+    make_graph(table).refresh("work")
+    assert len(asked) == 1
+    marks = [run.tags.get(WANTS) for run in graph.instance.get_runs()]
+    assert marks == [None, POOL], "the newest first"
 
 
 def test_an_interrupted_run_is_an_interrupt(make_graph):

@@ -12,6 +12,7 @@ import pytest
 from resources.instance import (
     LOOK,
     POOL,
+    WANTS,
     describe_instance,
     free_dead_slots,
     is_alive,
@@ -98,6 +99,21 @@ def test_a_slot_of_a_dead_process_is_not_waited_for(tmp_path):
         hold_slot(instance, "999999999-1")
         wait_for_slot(instance, told.append)
         assert not told and not instance.event_log_storage.get_concurrency_info(POOL).active_slot_count
+
+
+def test_a_command_between_two_of_its_steps_is_waited_for_though_it_holds_no_slot(tmp_path, monkeypatch):
+    told = []
+    with open_instance(tmp_path) as instance:
+        tags = {"falx/process": name_process(), "falx/command": "make folds", WANTS: POOL}
+        run = instance.create_run_for_job(job(), tags=tags)
+        start(instance, run)
+        instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+        monkeypatch.setattr("resources.instance.time.sleep", lambda _: instance.report_run_failed(run))
+        wait_for_slot(instance, told.append)
+    assert told == [
+        f"waiting for make folds (run {run.run_id[:8]}, process {os.getpid()}): "
+        "1 at a time, as FALX_TRAININGS says; goes on by itself"
+    ]
 
 
 def test_with_more_trainings_at_once_a_held_slot_is_not_waited_for(tmp_path):

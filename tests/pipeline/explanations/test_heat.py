@@ -195,7 +195,7 @@ EXPECTED = {
 }
 
 
-# One of timm's that attends is whole behind its maps: they are its own answer.
+# The maps of a timm network that attends are what the network as a whole answers.
 ATTENDING = EXPECTED | {"timm:resnet18d": "backbone.0"}
 
 

@@ -99,7 +99,11 @@ def test_a_network_of_timm_attends_in_the_place_of_its_own_pooling() -> None:
 
 @pytest.mark.parametrize(
     ("name", "size", "given"),
-    [("timm:test_vit", 160, r"\[1, 101, 64\]"), ("timm:test_resnet", 32, r"\[1, 96, 1, 1\]")],
+    [
+        ("timm:test_vit", 160, r"\[1, 101, 64\]"),
+        ("timm:test_resnet", 32, r"\[1, 96, 1, 1\]"),
+        ("timm:swin_tiny_patch4_window7_224", 224, r"\[1, 7, 7, 768\]"),
+    ],
 )
 def test_a_network_without_maps_to_attend_to_is_refused(name: str, size: int, given: str) -> None:
     with pytest.raises(
