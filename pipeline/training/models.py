@@ -254,8 +254,8 @@ def _attend(network: Any, width: int, recipe: Recipe) -> tuple[nn.Module, int]:
     if maps.ndim != 4 or maps.shape[1] != width or maps.shape[2] * maps.shape[3] < 2:
         raise TrainingError(
             f"model.pool: attention needs feature maps [n, {width}, h, w] of several places, "
-            f"{recipe.model.name} gives {list(maps.shape)} at input.size {recipe.input.size}; set model.pool: mean, or take a "
-            "convolutional network and a larger input"
+            f"{recipe.model.name} gives {list(maps.shape)} at input.size {recipe.input.size}; set "
+            "model.pool: mean, or take a convolutional network and a larger input"
         )
     pool = POOLS[recipe.model.pool](width)
     return nn.Sequential(network, pool), pool.width
