@@ -1,10 +1,12 @@
 """What each ingredient of a recipe gives: trainings with one taken away or added, scored on val alone.
 
     python -m benchmarks.ablation --home HOME --recipe slim64 --seeds 0 1 2 --out FILE.json
-        [--only mixup crop] [--epochs N] [--at-once N]
+        [--only mixup crop] [--change '{"augment.rotate": 5}' …] [--protocol patient]
+        [--epochs N] [--at-once N]
 
 HOME is curated (`make curate`); settings come from the environment, as for `make train`. Every variant trains
-on the train part of `patient`, behind its gate, and answers its val part; the test part is not opened.
+on the train part of a protocol, behind its gate, and answers its val part; the test part is not opened.
+With --change the variants are the recipe with those fields, and such --only as are named besides.
 FILE.json keeps each answer: the same command again trains only what it lacks, and goes on within a training
 that was interrupted. A result is kept while recipe, seed and data are the same; where the code changed
 meanwhile, the table says so. Prints Markdown: macro-F1 on val, mean and spread over seeds, and the mean
@@ -14,6 +16,7 @@ its best epoch, val has chosen that epoch: `stopping.keep: last` is fair.
 """
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -27,10 +30,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.book import PROTOCOL, Book, tabulate
+from benchmarks.book import Book, tabulate
 from benchmarks.homes import open_home
 from benchmarks.ingredients import INGREDIENTS, change_fields, list_variants
 from pipeline.errors import FalxError, SettingsError
+from pipeline.protocols import list_protocols
 from pipeline.recipe import Recipe
 from pipeline.training.spec import TrainingSpec
 from resources.launchers import KEEP_MEMORY
@@ -95,7 +99,7 @@ def train_missing(book: Book, wanted: Sequence[tuple[str, TrainingSpec]], code: 
 def describe(book: Book, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The table as Markdown, and what to know of it."""
     groups = len({group for *_, group in book.images})
-    yield f"Macro-F1 on val under `{PROTOCOL}`, {len(book.images)} images in {groups} groups."
+    yield f"Macro-F1 on val under `{book.protocol}`, {len(book.images)} images in {groups} groups."
     yield ""
     yield "| variant | seeds | mean | spread | difference | 95 % interval |"
     yield "|---|--:|--:|--:|--:|--:|"
@@ -117,47 +121,65 @@ def show(value: float, form: str) -> str:
 
 
 def specify(
-    home: Path, recipe_name: str, epochs: int | None, only: Sequence[str], seeds: Sequence[int]
+    options: argparse.Namespace,
 ) -> tuple[list[tuple[str, TrainingSpec]], list[list[str]], str]:
     """The trainings, base and seed first; the val images; and the digest of the code.
 
     Raises:
-        SettingsError: the home is not curated, or there is no such recipe.
+        SettingsError: the home is not curated, or there is no such recipe, protocol, ingredient or field.
         GateError: the split leaks.
     """
+    home = options.home.resolve()
     lake, raw, trainer = open_home(home)
     from assets.gate import pass_gate
     from assets.trainings import CODE, specify_training
 
-    pass_gate(lake, PROTOCOL)
-    recipe = raw.catalog.recipes.get(recipe_name)
+    protocols = list_protocols(raw.catalog.collections)
+    if options.protocol not in protocols:
+        raise SettingsError(f"--protocol {options.protocol}: there are {', '.join(protocols)}")
+    pass_gate(lake, options.protocol)
+    recipe = raw.catalog.recipes.get(options.recipe)
     if recipe is None:
-        raise SettingsError(f"--recipe {recipe_name}: there are {', '.join(sorted(raw.catalog.recipes))}")
-    variants = choose_variants(recipe, epochs, only)
+        raise SettingsError(f"--recipe {options.recipe}: there are {', '.join(sorted(raw.catalog.recipes))}")
+    variants = choose_variants(recipe, options.epochs, options.only, options.change)
     wanted = []
-    for seed in seeds:
+    for seed in options.seeds:
         for name, changed in variants.items():
-            spec = specify_training(changed, PROTOCOL, seed, lake, raw, trainer)
-            work = home / "ablation" / recipe_name / spec.model_id
+            spec = specify_training(changed, options.protocol, seed, lake, raw, trainer)
+            work = home / "ablation" / options.recipe / spec.model_id
             wanted.append((name, spec.model_copy(update={"work": str(work)})))
     return wanted, list_val(wanted[0][1], lake.read("groups")), CODE
 
 
-def choose_variants(recipe: Recipe, epochs: int | None, only: Sequence[str]) -> dict[str, Recipe]:
-    """The base and the variants of some ingredients, all where none is named.
+def choose_variants(
+    recipe: Recipe, epochs: int | None, only: Sequence[str], changes: Sequence[str] = ()
+) -> dict[str, Recipe]:
+    """The base; variants of some ingredients, all where nothing is named; and changes, JSON, by their text.
 
     Raises:
-        SettingsError: there is no such ingredient.
+        SettingsError: there is no such ingredient, or a change is no JSON object of fields that fit.
     """
     unknown = sorted(set(only) - {one.name for one in INGREDIENTS})
     if unknown:
         raise SettingsError(f"--only {unknown}: there are {', '.join(one.name for one in INGREDIENTS)}")
     if epochs:
         recipe = change_fields(recipe, {"stopping.epochs": epochs})
-    found, impossible = list_variants(recipe, [one for one in INGREDIENTS if not only or one.name in only])
+    chosen = [one for one in INGREDIENTS if one.name in only or not (only or changes)]
+    found, impossible = list_variants(recipe, chosen)
     for name, reason in impossible.items():
         say(f"left out: {name}: {reason}")
-    return found
+    return found | {text: _read_change(recipe, text) for text in changes}
+
+
+def _read_change(recipe: Recipe, text: str) -> Recipe:
+    """The recipe with the fields of a JSON object."""
+    try:
+        return change_fields(recipe, dict(json.loads(text)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"--change {text}: {error}; give a JSON object of dotted fields of a recipe, as "
+            '{"augment.rotate": 5}'
+        ) from error
 
 
 def list_val(spec: TrainingSpec, groups: pd.DataFrame) -> list[list[str]]:
@@ -184,6 +206,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the results, kept and added to")
     parser.add_argument("--only", nargs="+", default=[], metavar="INGREDIENT", help="these alone")
+    parser.add_argument(
+        "--change", action="append", default=[], metavar="JSON", help="fields of one more variant"
+    )
+    parser.add_argument("--protocol", default="patient", help="whose train and val parts")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's, for a try")
     parser.add_argument("--at-once", type=int, default=1, help="trainings at once, each with its own threads")
     return parser.parse_args()
@@ -194,10 +220,8 @@ def main() -> int:
     options = parse_options()
     os.environ |= KEEP_MEMORY | os.environ  # for the processes that train
     try:
-        wanted, images, code = specify(
-            options.home.resolve(), options.recipe, options.epochs, options.only, options.seeds
-        )
-        book = Book.open(options.out, options.recipe, images)
+        wanted, images, code = specify(options)
+        book = Book.open(options.out, options.recipe, options.protocol, images)
         failed = train_missing(book, wanted, code, options.at_once)
     except FalxError as error:
         say(f"{type(error).__name__}: {error}")

@@ -19,7 +19,6 @@ from pipeline.evaluation.predictions import CLEAN, PROBABILITIES
 from pipeline.evaluation.standings import measure_standings
 from pipeline.training.spec import TrainingSpec
 
-PROTOCOL = "patient"
 Result = dict[str, Any]
 
 
@@ -29,31 +28,34 @@ class Book:
 
     Attributes:
         path: where it lies.
+        protocol: whose train and val parts they are of.
         images: image_id, label and group of each val image, in the order of the probabilities.
         results: (variant, seed) -> identity, code, seconds and probabilities of one training.
     """
 
     path: Path
+    protocol: str
     images: list[list[str]]
     results: dict[tuple[str, int], Result]
 
     @classmethod
-    def open(cls, path: Path, recipe: str, images: list[list[str]]) -> "Book":
+    def open(cls, path: Path, recipe: str, protocol: str, images: list[list[str]]) -> "Book":
         """The results in a file, or none where there is no file yet.
 
         Raises:
-            SettingsError: the file holds the results of another recipe, or on other val images.
+            SettingsError: the file holds the results of another recipe or protocol, or on other val images.
         """
         if not path.is_file():
-            return cls(path, images, {})
+            return cls(path, protocol, images, {})
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["recipe"] != recipe or stored["images"] != images:
+        held = stored["recipe"], stored["protocol"], stored["images"]
+        if held != (recipe, protocol, images):
             raise SettingsError(
-                f"{path} holds results of recipe {stored['recipe']!r} on {len(stored['images'])} val images, "
-                f"not of {recipe!r} on these {len(images)}; give another --out"
+                f"{path} holds results of recipe {held[0]!r} under {held[1]!r} on {len(held[2])} val images, "
+                f"not of {recipe!r} under {protocol!r} on these {len(images)}; give another --out"
             )
         results = {(row["variant"], row["seed"]): row for row in stored["results"]}
-        return cls(path, images, results)
+        return cls(path, protocol, images, results)
 
     def lacks(self, variant: str, spec: TrainingSpec) -> bool:
         """Whether the training of a variant is still to be done, or was one of other content."""
@@ -63,15 +65,15 @@ class Book:
     def choose(self, wanted: Sequence[tuple[str, TrainingSpec]]) -> "Book":
         """The results of these trainings alone, without those of other content."""
         known = {(variant, spec.seed) for variant, spec in wanted if not self.lacks(variant, spec)}
-        return Book(self.path, self.images, {key: self.results[key] for key in sorted(known)})
+        return Book(self.path, self.protocol, self.images, {key: self.results[key] for key in sorted(known)})
 
     def add(self, variant: str, spec: TrainingSpec, code: str, answer: Mapping[str, Any]) -> None:
         """Keep the answer of a training, at once."""
         row = {"variant": variant, "seed": spec.seed, "identity": identify(spec), "code": code, **answer}
         self.results[variant, spec.seed] = row
         rows = [self.results[key] for key in sorted(self.results)]
-        stored = {"recipe": spec.recipe.name, "protocol": PROTOCOL, "images": self.images, "results": rows}
-        write_text(self.path, json.dumps(stored) + "\n")
+        stored = {"recipe": spec.recipe.name, "protocol": self.protocol, "images": self.images}
+        write_text(self.path, json.dumps(stored | {"results": rows}) + "\n")
 
 
 def identify(spec: TrainingSpec) -> str:
@@ -115,7 +117,7 @@ def frame_answers(book: Book, variant: str, seed: int) -> pd.DataFrame:
     result = book.results[variant, seed]
     names: dict[str, Any] = {
         "recipe": variant,
-        "protocol": PROTOCOL,
+        "protocol": book.protocol,
         "seed": seed,
         "variant": CLEAN,
         "collection": "val",

@@ -58,6 +58,9 @@ class Cells:
         for start in range(0, len(keys), BLOCK):
             block = keys[start : start + BLOCK].astype(np.float32)
             far = half - block @ self.centres.T
+            if count == 1:
+                found[start : start + BLOCK, 0] = far.argmin(axis=1)
+                continue
             if count < far.shape[1]:
                 near = np.sort(np.argpartition(far, count - 1, axis=1)[:, :count], axis=1)
             else:

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.curation.cells import Cells, make_keys
+from pipeline.curation.nearest import Found, Nearest
 from pipeline.curation.orientation import INVERSES, ORIENTATIONS, turn_spectra
+from pipeline.curation.parities import find_best_products, split_parities
 from pipeline.curation.spectra import ANGLES, NORM, ORDER, Integers, Spectra, round_spectra
 from pipeline.curation.thumbnails import Floats
 from pipeline.curation.views import Bank, Queries, list_views
@@ -30,11 +32,8 @@ NEAREST_FEW = 4  # by whole frames and by boxes, through the index
 EXHAUSTIVE = 20_000  # pictures, up to which all pairs are looked at
 BLOCK_ROWS = 512
 BLOCK_BANK = 4096
-HELD = 20_000_000  # finds of the index; beyond, all but the nearest are dropped
 
 Rows = npt.NDArray[np.intp]
-Found = tuple[Rows, Rows, Floats]
-"""Rows that ask, rows that were found, and their similarity in units of `NORM`²."""
 
 
 def retrieve_alike(spectra: Integers, fresh: npt.NDArray[np.bool_], *, workers: int = 1) -> Rows:
@@ -53,17 +52,10 @@ def retrieve_alike(spectra: Integers, fresh: npt.NDArray[np.bool_], *, workers: 
     def ask(group: tuple[Rows, Rows]) -> Rows:
         """Rows, orientation and similarity; every row asks for the rows after it."""
         asking, others = group
-        bank = sorted_spectra[others].reshape(len(others), -1).astype(np.float32).T
-        found = []
-        for orientation in range(ORIENTATIONS):
-            turned = turn_spectra(sorted_spectra[asking].astype(np.float32), orientation)
-            scores = turned.reshape(len(asking), -1) @ bank
-            rows, columns = np.nonzero(scores >= np.float32(ALIKE * NORM * NORM))
-            later = others[columns] > asking[rows]
-            rows, columns = rows[later], columns[later]
-            turns = np.full(len(rows), orientation)
-            found.append(np.stack([asking[rows], others[columns], turns, scores[rows, columns]], axis=1))
-        return np.concatenate(found).astype(np.intp)
+        scores = find_best_products(sorted_spectra[asking], split_parities(sorted_spectra[others]))
+        rows, columns = np.nonzero(scores >= np.float32(ALIKE * NORM * NORM))
+        later = others[columns] > asking[rows]
+        return _name_turns(sorted_spectra, asking[rows[later]], others[columns[later]])
 
     groups = (
         _group_all(count, len(order)) if len(order) <= EXHAUSTIVE else _group_cells(sorted_spectra, count)
@@ -93,10 +85,30 @@ def retrieve_candidates(
     among = np.arange(len(spectra.touches)) if among is None else among
     asks = np.arange(len(among)) if asking is None else np.searchsorted(among, asking)
     search = _search_all if len(among) <= EXHAUSTIVE else _search_cells
-    found = [np.stack(part[:2], axis=1) for part in search(spectra, among, asks, workers)]
-    pairs = np.sort(np.concatenate([np.empty((0, 2), np.intp), *found]), axis=1)
-    rows: Rows = among[np.unique(pairs, axis=0)]
+    pairs = np.sort(np.concatenate(search(spectra, among, asks, workers)), axis=1)
+    codes = np.unique(pairs @ np.array([len(among), 1]))
+    rows: Rows = among[np.stack(np.divmod(codes, max(1, len(among))), axis=1)]
     return rows
+
+
+def _name_turns(spectra: Integers, asking: Rows, others: Rows) -> Rows:
+    """Pairs of rows with each orientation in which they are most alike, and how much: int [m, 4]."""
+    found = [np.empty((0, 4), np.intp)]
+    for start in range(0, len(asking), BLOCK_ROWS):
+        one, other = asking[start : start + BLOCK_ROWS], others[start : start + BLOCK_ROWS]
+        here, there = (spectra[rows].astype(np.float32) for rows in (one, other))
+        scores = np.stack(
+            [
+                (turn_spectra(here, orientation) * there).sum(axis=(1, 2, 3))
+                for orientation in range(ORIENTATIONS)
+            ],
+            axis=1,
+        )
+        place, turns = np.nonzero(scores == scores.max(axis=1, keepdims=True))
+        found.append(
+            np.stack([one[place], other[place], turns, scores[place, turns]], axis=1).astype(np.intp)
+        )
+    return np.concatenate(found)
 
 
 def _group_all(count: int, total: int) -> Iterator[tuple[Rows, Rows]]:
@@ -109,48 +121,53 @@ def _group_cells(spectra: Integers, count: int) -> Iterator[tuple[Rows, Rows]]:
     yield from Cells(keys).pair_up(keys[:count])
 
 
-def _search_all(spectra: Spectra, among: Rows, asking: Rows, workers: int) -> list[Found]:
+def _search_all(spectra: Spectra, among: Rows, asking: Rows, workers: int) -> list[Rows]:
     """Each asking picture asks every other in all views; `asking`, and what is found, count in `among`."""
     spectra, count = spectra.select(among), len(among)
     queries = Queries(spectra)
     blocks = [asking[start : start + BLOCK_ROWS] for start in range(0, len(asking), BLOCK_ROWS)]
-    whole, boxed = [], []
+    whole, boxed = Nearest(count, NEAREST), Nearest(count, NEAREST_CUT)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, count, BLOCK_BANK):
             bank = Bank(spectra, slice(start, start + BLOCK_BANK))
             others = np.arange(start, start + len(bank))
             for near in pool.map(_asker(queries, bank, others), blocks):
-                whole.append(near[0])
-                boxed.append(near[1])
+                whole.add(near[0])
+                boxed.add(near[1])
     sizes = np.where(queries.touches.sum(axis=1) >= 2, NEAREST_CUT, NEAREST)
-    return [_keep_nearest(whole, np.full(count, NEAREST)), _keep_nearest(boxed, sizes)]
+    return [whole.list_pairs(), boxed.list_pairs(sizes)]
 
 
 def _asker(queries: Queries, bank: Bank, others: Rows) -> Callable[[Rows], tuple[Found, Found]]:
+    views = list_views()
+    parts = {
+        number: split_parities(bank.spectra[number].reshape(len(bank), 2, ORDER, ORDER))
+        for number, view in enumerate(views)
+        if not view.cuts
+    }
+
     def ask(rows: Rows) -> tuple[Found, Found]:
         """The nearest of a bank for some rows: by whole frames, and by boxes."""
         best = np.full((2, len(rows), len(bank)), -np.inf, np.float32)
-        for number, view in enumerate(list_views()):
-            shown = bank.spectra[number].T
+        for number, view in enumerate(views):
             kind = best[0 if view.cut is None else 1]
+            if not view.cuts:
+                np.maximum(kind, find_best_products(queries.hold(view, rows), parts[number]), out=kind)
+                continue
             for orientation in range(ORIENTATIONS):
                 asking = queries.admit(view, orientation, rows)
-                scores = queries.ask(view, orientation, rows[asking]) @ shown
-                if len(asking) == len(rows):
-                    np.maximum(kind, scores, out=kind)
-                else:
-                    kind[asking] = np.maximum(kind[asking], scores)
+                scores = queries.ask(view, orientation, rows[asking]) @ bank.spectra[number].T
+                kind[asking] = np.maximum(kind[asking], scores)
         return _pick(best[0], rows, others, NEAREST), _pick(best[1], rows, others, NEAREST_CUT)
 
     return ask
 
 
-def _search_cells(spectra: Spectra, among: Rows, asking: Rows, workers: int) -> list[Found]:
+def _search_cells(spectra: Spectra, among: Rows, asking: Rows, workers: int) -> list[Rows]:
     """Each picture asks the pictures in its nearest cells: whole frames, then boxes, at all angles."""
-    few = np.full(len(among), NEAREST_FEW)
     # One after the other: of a million pictures each bank takes 0.8 GB.
     return [
-        _keep_nearest(_search_bank(bank(spectra, among), asking, workers), few)
+        _search_bank(bank(spectra, among), asking, workers).list_pairs()
         for bank in (_take_frames, _take_boxes)
     ]
 
@@ -169,49 +186,32 @@ def _take_boxes(spectra: Spectra, among: Rows) -> Integers:
     return boxes
 
 
-def _search_bank(bank: Integers, rows: Rows, workers: int) -> list[Found]:
+def _search_bank(bank: Integers, rows: Rows, workers: int) -> Nearest:
     """`bank` int16 [angles, n, 2, k, k]; of its upright pictures these rows ask."""
     count, flat = bank.shape[1], bank.reshape(-1, *bank.shape[2:])
     keys = make_keys(flat)
 
     def ask(group: tuple[Rows, Rows]) -> Found:
         asking, entries = rows[group[0]], group[1]
-        shown = flat[entries].reshape(len(entries), -1).astype(np.float32).T
-        best = np.full((len(asking), len(entries)), -np.inf, np.float32)
-        for orientation in range(ORIENTATIONS):
-            turned = turn_spectra(flat[asking].astype(np.float32), orientation)
-            np.maximum(best, turned.reshape(len(asking), -1) @ shown, out=best)
+        best = find_best_products(flat[asking], split_parities(flat[entries]))
         return _pick(best, asking, entries % count, NEAREST_FEW * len(ANGLES))
 
-    found: list[Found] = []
-    few = np.full(count, NEAREST_FEW)
+    nearest = Nearest(count, NEAREST_FEW, repeats=len(ANGLES))
     with ThreadPoolExecutor(workers) as pool:
         for part in pool.map(ask, Cells(keys).pair_up(keys[rows])):
-            found.append(part)
-            if sum(len(some) for some, _, _ in found) > HELD:
-                found = [_keep_nearest(found, few)]
-    return found
+            nearest.add(part)
+    return nearest
 
 
 def _pick(scores: Floats, rows: Rows, others: Rows, size: int) -> Found:
-    """Of similarities [rows, others] the `size` highest of each row, and all that tie with the last."""
-    scores = np.where(rows[:, None] == others, np.float32(-np.inf), scores)
-    place = max(0, scores.shape[1] - size)
-    least = np.maximum(np.partition(scores, place, axis=1)[:, [place]], np.float32(LOOSE * NORM * NORM))
-    row, column = np.nonzero(scores >= least)
+    """Of similarities [rows, others] the `size` highest of each row, and all that tie with the last.
+
+    A row is never found by itself, which `scores` are told.
+    """
+    scores[rows[:, None] == others] = -np.inf
+    high = scores >= np.float32(LOOSE * NORM * NORM)
+    crowded = np.flatnonzero(np.count_nonzero(high, axis=1) > size)
+    some = scores[crowded]
+    high[crowded] = some >= np.partition(some, -size, axis=1)[:, [-size]] if len(crowded) else False
+    row, column = np.nonzero(high)
     return rows[row], others[column], scores[row, column]
-
-
-def _keep_nearest(parts: list[Found], sizes: Rows) -> Found:
-    """The nearest rows of each row, `sizes` of them; each counts once, with its best similarity."""
-    rows, others, scores = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    order = np.lexsort((-scores, others, rows))
-    rows, others, scores = rows[order], others[order], scores[order]
-    first = np.ones(len(rows), dtype=np.bool_)
-    first[1:] = (rows[1:] != rows[:-1]) | (others[1:] != others[:-1])
-    rows, others, scores = rows[first], others[first], scores[first]
-    order = np.lexsort((others, -scores, rows))
-    rows, others, scores = rows[order], others[order], scores[order]
-    ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    kept = ranks < sizes[rows]
-    return rows[kept], others[kept], scores[kept]

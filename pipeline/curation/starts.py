@@ -58,24 +58,30 @@ def _look_at_all(spectra: Spectra, asked: Rows) -> tuple[Floats, Rows]:
         low, high = np.searchsorted(shown, [start, start + BLOCK])
         if low == high:
             continue
-        changes = np.flatnonzero(np.diff(shown[low:high])) + 1
-        bank = Bank(spectra, shown[low:high][np.append(0, changes)]).spectra
-        for place, group in enumerate(np.split(order[low:high], changes)):
-            looked = _look_at_one(queries, bank[:, place], asked[group, 0])
-            for kind, first in enumerate((0, count_whole())):
-                part = looked[..., first : (count_whole(), None)[kind]]
-                choices[group, kind] = part.argmax(axis=2) + first
-                scores[group, kind] = part.max(axis=2)
+        names, places = np.unique(shown[low:high], return_inverse=True)
+        group = order[low:high]
+        looked = _look_at_some(queries, Bank(spectra, names).spectra, places, asked[group, 0])
+        for kind, views in enumerate((slice(count_whole()), slice(count_whole(), None))):
+            choices[group, kind] = looked[..., views].argmax(axis=2) + (views.start or 0)
+            scores[group, kind] = looked[..., views].max(axis=2)
     return scores, choices
 
 
-def _look_at_one(queries: Queries, bank: Floats, asking: Rows) -> Floats:
-    """How alike one picture's views [views, d] are to all that ask: [asking, orientations, views]."""
+def _look_at_some(queries: Queries, bank: Floats, places: Rows, asking: Rows) -> Floats:
+    """How alike the views of pictures, `bank` [views, n, d], are to those that ask: [m, orientations, views].
+
+    Args:
+        places: of the picture that each row of `asking` looks at, rising, [m].
+    """
     whole, views = count_whole(), list_views()
     scores = np.empty((len(asking), ORIENTATIONS, len(views)), np.float32)
-    for orientation in range(ORIENTATIONS):
-        scores[:, orientation, :whole] = queries.ask(views[0], orientation, asking) @ bank[:whole].T
-        scores[:, orientation, whole:] = queries.ask(views[-1], orientation, asking) @ bank[whole:].T
+    bounds = np.searchsorted(places, np.arange(bank.shape[1] + 1))
+    for shown, view in ((slice(whole), views[0]), (slice(whole, None), views[-1])):
+        turned = [queries.ask(view, orientation, asking) for orientation in range(ORIENTATIONS)]
+        asked = np.stack(turned, axis=1)
+        for place in range(bank.shape[1]):
+            rows = slice(bounds[place], bounds[place + 1])
+            scores[rows, :, shown] = asked[rows] @ bank[shown, place].T
     scores[queries.refuse(asking)] = -np.inf
     return scores
 

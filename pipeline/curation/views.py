@@ -24,6 +24,11 @@ class View:
     angle: int
     cut: tuple[int, int, int, int] | None
 
+    @property
+    def cuts(self) -> bool:
+        """Whether a side is cut, so that not every picture may ask in every orientation."""
+        return self.cut is not None and any(self.cut)
+
 
 @cache
 def list_views() -> tuple[View, ...]:
@@ -64,9 +69,12 @@ class Queries:
 
     def ask(self, view: View, orientation: int, rows: Rows) -> Floats:
         """Spectra [rows, d] of oriented pictures."""
+        return turn_spectra(self.hold(view, rows), orientation).reshape(len(rows), 2 * ORDER * ORDER)
+
+    def hold(self, view: View, rows: Rows) -> Floats:
+        """The same upright: [rows, 2, 8, 8]."""
         chosen = (self._whole if view.cut is None else self._box)[rows].astype(np.float32)
-        chosen = chosen if view.cut is None else round_spectra(chosen)
-        return turn_spectra(chosen, orientation).reshape(len(rows), 2 * ORDER * ORDER)
+        return chosen if view.cut is None else round_spectra(chosen)
 
 
 class Bank:

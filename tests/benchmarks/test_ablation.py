@@ -69,6 +69,30 @@ def test_an_unknown_ingredient_is_refused() -> None:
         choose_variants(RECIPES["slim64"], None, ["luck"])
 
 
+def test_a_change_is_a_variant_of_its_own_beside_those_that_are_named() -> None:
+    gentler = '{"augment.rotate": 5, "augment.brightness": 0.1}'
+    found = choose_variants(RECIPES["slim64"], None, ["mixup"], [gentler])
+    assert list(found) == [BASE, "with mixup", gentler]
+    assert (found[gentler].augment.rotate, found[gentler].augment.brightness) == (5, 0.1)
+    assert list(choose_variants(RECIPES["slim64"], None, [], [gentler])) == [BASE, gentler]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("augment.rotate=5", "Expecting value"),
+        ("[5]", "cannot convert"),
+        ('{"augment.luck": 5}', "luck"),
+        ('{"luck.rotate": 5}', "luck"),
+        ('{"augment.rotate": -5}', "greater than or equal to 0"),
+    ],
+)
+def test_a_change_that_does_not_fit_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=r"(?s)--change .*give a JSON object of dotted fields") as caught:
+        choose_variants(RECIPES["slim64"], None, [], [text])
+    assert reason in str(caught.value)
+
+
 def make_answer(images: list[list[str]], wrong: set[int]) -> dict[str, Any]:
     truth = np.array([LABELS.index(label) for _, label, _ in images])
     answered = (truth + np.isin(np.arange(len(images)), list(wrong))) % len(LABELS)
@@ -84,10 +108,10 @@ def test_results_are_kept_and_only_what_is_missing_or_changed_is_lacking(
     tmp_path: Path, images: list[list[str]]
 ) -> None:
     recipe, path = RECIPES["slim64"], tmp_path / "out.json"
-    book, spec = Book.open(path, "slim64", images), make_spec(recipe, 0)
+    book, spec = Book.open(path, "slim64", "patient", images), make_spec(recipe, 0)
     assert book.lacks(BASE, spec)
     book.add(BASE, spec, "code", make_answer(images, {1}))
-    again = Book.open(path, "slim64", images)
+    again = Book.open(path, "slim64", "patient", images)
     assert again == book
     assert not again.lacks(BASE, spec)
     assert not again.lacks(BASE, make_spec(recipe, 0, model_id="of other code", work="elsewhere"))
@@ -102,18 +126,23 @@ def test_results_of_another_recipe_or_on_other_images_are_refused(
     tmp_path: Path, images: list[list[str]]
 ) -> None:
     path = tmp_path / "out.json"
-    Book.open(path, "slim64", images).add(
+    Book.open(path, "slim64", "patient", images).add(
         BASE, make_spec(RECIPES["slim64"], 0), "c", make_answer(images, {1})
     )
-    for recipe, seen in (("slim128", images), ("slim64", images[1:])):
-        with pytest.raises(SettingsError, match=r"not of .* on these .*; give another --out"):
-            Book.open(path, recipe, seen)
+    others = (
+        ("slim128", "patient", images),
+        ("slim64", "patient", images[1:]),
+        ("slim64", "published", images),
+    )
+    for recipe, protocol, seen in others:
+        with pytest.raises(SettingsError, match=r"not of .* under .* on these .*; give another --out"):
+            Book.open(path, recipe, protocol, seen)
 
 
 def test_differences_are_paired_over_the_seeds_that_both_have(
     tmp_path: Path, images: list[list[str]]
 ) -> None:
-    book, recipe = Book.open(tmp_path / "out.json", "slim64", images), RECIPES["slim64"]
+    book, recipe = Book.open(tmp_path / "out.json", "slim64", "patient", images), RECIPES["slim64"]
     wrong = {(BASE, 0): {0, 5, 10, 15}, (BASE, 1): {0, 5, 10, 15, 20, 25, 30, 35}}
     wrong |= {("with luck", seed): rows | {41, 46, 51, 56} for (_, seed), rows in wrong.items()}
     wrong |= {("with sense", 1): set(), ("with care", 0): wrong[BASE, 0], ("with hope", 7): set()}

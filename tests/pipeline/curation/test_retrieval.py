@@ -129,6 +129,19 @@ def test_every_row_is_a_member_of_its_nearest_cell():
     assert (again.centres == cells.centres).all()
 
 
+def test_a_key_as_near_to_two_cells_is_in_the_smaller():
+    keys = np.random.default_rng(1).integers(-3, 3, (400, 4)).astype(np.int16)
+    cells = Cells(keys)
+    half = (cells.centres**2).sum(axis=1) / 2
+    far = half - keys.astype(np.float32) @ cells.centres.T
+    assert ((far == far.min(axis=1, keepdims=True)).sum(axis=1) > 1).sum() > 5, "ties are what is asked"
+    wanted = np.argsort(far, axis=1, kind="stable")
+    for count in (1, 2, len(half)):
+        found = cells.find(keys, count)
+        assert (found[:, 0] == wanted[:, 0]).all()
+        assert (np.take_along_axis(far, found, 1) == np.take_along_axis(far, wanted[:, :count], 1)).all()
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_pictures_have_no_candidates(count):
     spectra = measure(*HEADS[:2])
