@@ -19,6 +19,7 @@ from pipeline.errors import TableError
 from pipeline.imaging.cache import ImageCache
 from pipeline.imaging.degrade import apply_kind
 from pipeline.tables import find_table
+from pipeline.threads import one_torch_thread
 
 SEVERITIES = (1, 2, 3, 4, 5)
 FRAME_ROWS = 512
@@ -43,7 +44,7 @@ def make_variants(
         limit: at most so many pictures a label, each with all its copies among the rows, since recipes may
             choose different ones; the first by a digest of the picture, so that further images elsewhere
             change nothing; null takes all.
-        workers: threads that write PNG; they change nothing but time.
+        workers: threads that degrade, one frame each; they change nothing but time.
 
     Yields:
         Frames of table `variants`, at most `FRAME_ROWS` rows each, together sorted by the table's key. A
@@ -61,12 +62,15 @@ def make_variants(
     labels = choose_images(split, limit=limit)
     kinds = [degradations[name] for name in sorted(degradations)]
     step = max(1, FRAME_ROWS // max(1, len(kinds) * len(SEVERITIES)))
+    parts = [labels.iloc[first : first + step] for first in range(0, len(labels), step)]
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for first in range(0, len(labels), step):
-            part = labels.iloc[first : first + step]
-            frame = _degrade_part(part, cache, kinds, pool)
-            for start in range(0, len(frame), FRAME_ROWS):
-                yield frame.iloc[start : start + FRAME_ROWS].reset_index(drop=True)
+        for begin in range(0, len(parts), max(1, workers)):
+            some = parts[begin : begin + max(1, workers)]
+            with one_torch_thread():
+                frames = list(pool.map(lambda part: _degrade_part(part, cache, kinds), some))
+            for frame in frames:
+                for start in range(0, len(frame), FRAME_ROWS):
+                    yield frame.iloc[start : start + FRAME_ROWS].reset_index(drop=True)
 
 
 def choose_images(split: pd.DataFrame, *, limit: int | None = None) -> "pd.Series[str]":
@@ -107,9 +111,7 @@ def render_variants(
     return pixels
 
 
-def _degrade_part(
-    labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degradation], pool: ThreadPoolExecutor
-) -> pd.DataFrame:
+def _degrade_part(labels: "pd.Series[str]", cache: ImageCache, kinds: list[Degradation]) -> pd.DataFrame:
     image_ids = labels.index.tolist()
     cache.rows_of(image_ids)
     rows = []
@@ -119,7 +121,7 @@ def _degrade_part(
             pictures: list[dict[str, bytes | None] | None] = [None] * len(image_ids)
             if kind.stored:
                 planes = render_variants(image_ids, cache, kind.name, value, seeds)
-                pictures = [{"bytes": data, "path": None} for data in pool.map(_encode_png, planes)]
+                pictures = [{"bytes": data, "path": None} for data in map(_encode_png, planes)]
             for image_id, label, seed, picture in zip(image_ids, labels, seeds, pictures, strict=True):
                 rows.append((image_id, label, kind.name, severity, value, seed, picture))
     table = find_table("variants")
