@@ -12,8 +12,8 @@ def one_thread_each() -> Iterator[None]:
     """Let OpenCV and the matrix products of NumPy and SciPy work in the calling thread alone.
 
     On small images OpenCV's own threads cost a third more. Those of OpenBLAS keep a processor busy while they
-    wait for each other: beside other work on two cores the search for copies took 2.2 times the processor time
-    with them.
+    wait for each other: beside other work on two cores the search for copies took 2.2 times the processor
+    time with them.
     """
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
