@@ -123,4 +123,5 @@ def frame_answers(book: Book, variant: str, seed: int) -> pd.DataFrame:
         "collection": "val",
     }
     frame[PROBABILITIES] = np.array(result["probabilities"])
-    return frame.assign(path=frame["image_id"], model_id=f"{variant} {seed}", **names)
+    # Under `published` an image comes once for each of its files.
+    return frame.assign(path=frame.index.astype(str), model_id=f"{variant} {seed}", **names)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -24,7 +25,7 @@ from resources.instance import (
     WANTS,
     free_dead_slots,
     name_process,
-    wait_for_slot,
+    take_turn,
 )
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -238,17 +239,18 @@ class Graph:
     ) -> None:
         assets = self.defs.resolve_asset_graph()
         tags = {PROCESS: name_process(), COMMAND: self.command}
-        if any(POOL in (assets.get(key).pools or ()) for key in keys):
-            wait_for_slot(self.instance, lambda words: say(f"  {label or job}: {words}"))
-            tags[WANTS] = POOL
-        result = self.defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance,
-            asset_selection=keys,
-            partition_key=partition,
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "INFO", "label": label}}}},
-            tags=tags,
-        )
+        with ExitStack() as turn:
+            if any(POOL in (assets.get(key).pools or ()) for key in keys):
+                turn.enter_context(take_turn(self.instance, lambda words: say(f"  {label or job}: {words}")))
+                tags[WANTS] = POOL
+            result = self.defs.resolve_job_def(job).execute_in_process(
+                instance=self.instance,
+                asset_selection=keys,
+                partition_key=partition,
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "INFO", "label": label}}}},
+                tags=tags,
+            )
         if result.success:
             return
         failures = [event for event in result.all_events if event.is_step_failure]

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -94,30 +94,64 @@ def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
     return freed
 
 
-def wait_for_slot(instance: dg.DagsterInstance, tell: Callable[[str], None]) -> None:
-    """Return once a model may be trained; where others are at it, say who, once, and wait.
+@contextmanager
+def take_turn(instance: dg.DagsterInstance, tell: Callable[[str], None]) -> Iterator[None]:
+    """Wait until a model may be trained, and let nobody else pass until the end of the block.
 
     Dagster's in-process executor would wait itself, without a word, and keep a core busy (1.13: the interval
-    until its next look is never above 0). So runs of commands are waited for as a whole, those with the tag
-    `WANTS`: between two of its steps a run holds no slot for a moment, and whoever took it then would make it
-    wait. Runs of other processes count while they hold a slot. What a dead process holds is freed.
+    until its next look is never above 0). So commands take turns by locked files, one a slot: of several that
+    wait for one place one gets it, a command keeps its place between two steps, where its run holds no slot,
+    and the kernel frees the place of a dead one. Runs of other processes count while they hold a slot; what a
+    dead one holds is freed. Where others are at it, says who, once.
     """
     told = False
-    while True:
-        slots = instance.event_log_storage.get_concurrency_info(POOL)
-        default = instance.get_concurrency_config().pool_config.default_pool_limit
-        limit = default if slots.using_default_limit else slots.limit
-        begun = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={WANTS: POOL}))
-        others = slots.active_run_ids | {run.run_id for run in begun}
-        if limit is None or len(others) < limit:
-            return
-        if free_dead_slots(instance):
+    with ExitStack() as held:
+        while not _may_pass(instance, held):
+            if free_dead_slots(instance):
+                continue
+            if not told:
+                tell(_describe_wait(instance))
+            told = True
+            time.sleep(LOOK)
+        yield
+
+
+def _may_pass(instance: dg.DagsterInstance, held: ExitStack) -> bool:
+    """Whether there is a place; its lock is then in `held`."""
+    limit = _read_slots(instance)[0]
+    if limit is None:
+        return True
+    for number in range(limit):
+        lock = (Path(instance.root_directory) / f".turn-{number}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
             continue
-        if not told:
-            holders = "; ".join(sorted(_describe_run(instance, run_id) for run_id in others))
-            tell(f"waiting for {holders}: {limit} at a time, as FALX_TRAININGS says; goes on by itself")
-        told = True
-        time.sleep(LOOK)
+        # Asked again behind the lock: who had it may have started a run that holds a slot still.
+        if len(_read_slots(instance)[1]) < limit:
+            held.enter_context(lock)
+            return True
+        lock.close()
+        return False
+    return False
+
+
+def _read_slots(instance: dg.DagsterInstance) -> tuple[int | None, set[str]]:
+    """How many may train at once, and the runs that hold a slot or, as commands, want one to their end."""
+    slots = instance.event_log_storage.get_concurrency_info(POOL)
+    default = instance.get_concurrency_config().pool_config.default_pool_limit
+    begun = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={WANTS: POOL}))
+    limit = default if slots.using_default_limit else slots.limit
+    return limit, slots.active_run_ids | {run.run_id for run in begun}
+
+
+def _describe_wait(instance: dg.DagsterInstance) -> str:
+    limit, runs = _read_slots(instance)
+    holders = "; ".join(sorted(_describe_run(instance, run_id) for run_id in runs))
+    return (
+        f"waiting for {holders or 'a command'}: {limit} at a time, as FALX_TRAININGS says; goes on by itself"
+    )
 
 
 def _describe_run(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -139,6 +139,15 @@ def test_results_of_another_recipe_or_on_other_images_are_refused(
             Book.open(path, recipe, protocol, seen)
 
 
+def test_an_image_counts_once_for_each_of_its_files(tmp_path: Path, images: list[list[str]]) -> None:
+    twice = [*images, images[0], images[1]]
+    book = Book.open(tmp_path / "out.json", "slim64", "published", twice)
+    book.add(BASE, make_spec(RECIPES["slim64"], 0, protocol="published"), "code", make_answer(twice, {0, 80}))
+    (row,) = tabulate(book, draws=100)
+    assert row["mean"] == pytest.approx(1 - 2 / len(twice), abs=0.002)
+    assert next(describe(book, [row])) == "Macro-F1 on val under `published`, 82 images in 20 groups."
+
+
 def test_differences_are_paired_over_the_seeds_that_both_have(
     tmp_path: Path, images: list[list[str]]
 ) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,17 +95,21 @@ def test_a_run_that_reaches_no_step_says_why(make_graph):
 
 
 def test_a_run_that_claims_a_slot_waits_for_one_and_is_marked(make_graph, monkeypatch, capsys):
-    asked = []
+    asked, steps = [], []
 
-    def wait(instance, tell):
+    @contextmanager
+    def take_turn(instance, tell):
         asked.append(instance)
         tell("waiting for another")
+        steps.append("begin")
+        yield
+        steps.append("end")
 
-    monkeypatch.setattr("commands.graph.wait_for_slot", wait)
+    monkeypatch.setattr("commands.graph.take_turn", take_turn)
 
     @dg.asset(pool=POOL)
     def examination() -> None:
-        pass
+        steps.append("run")
 
     @dg.asset
     def table() -> None:
@@ -113,6 +118,7 @@ def test_a_run_that_claims_a_slot_waits_for_one_and_is_marked(make_graph, monkey
     graph = make_graph(examination)
     graph.refresh("work", label="cnn3 patient")
     assert asked == [graph.instance]
+    assert steps == ["begin", "run", "end"]
     assert capsys.readouterr().out == "  cnn3 patient: waiting for another\n"
     make_graph(table).refresh("work")
     assert len(asked) == 1

@@ -1,8 +1,10 @@
 """The Dagster instance: racing first starts do not harm it, and dead runs give their slots back."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import dagster as dg
@@ -19,7 +21,7 @@ from resources.instance import (
     name_process,
     open_instance,
     prepare_instance,
-    wait_for_slot,
+    take_turn,
 )
 from resources.settings import ROOT
 
@@ -72,10 +74,15 @@ def hold_slot(instance: dg.DagsterInstance, process: str) -> dg.DagsterRun:
     return run
 
 
+def pass_by(instance: dg.DagsterInstance, told: list[str]) -> None:
+    with take_turn(instance, told.append):
+        pass
+
+
 def test_a_command_that_waits_for_its_turn_says_for_whom_and_sleeps(tmp_path, monkeypatch):
     told = []
     with open_instance(tmp_path) as instance:
-        wait_for_slot(instance, told.append)
+        pass_by(instance, told)
         run = hold_slot(instance, name_process())
         looks = []
 
@@ -85,7 +92,7 @@ def test_a_command_that_waits_for_its_turn_says_for_whom_and_sleeps(tmp_path, mo
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
         monkeypatch.setattr("resources.instance.time.sleep", sleep)
-        wait_for_slot(instance, told.append)
+        pass_by(instance, told)
     assert looks == [LOOK] * 3
     assert told == [
         f"waiting for make train patient|cnn3 (run {run.run_id[:8]}, process {os.getpid()}): "
@@ -97,7 +104,7 @@ def test_a_slot_of_a_dead_process_is_not_waited_for(tmp_path):
     told = []
     with open_instance(tmp_path) as instance:
         hold_slot(instance, "999999999-1")
-        wait_for_slot(instance, told.append)
+        pass_by(instance, told)
         assert not told and not instance.event_log_storage.get_concurrency_info(POOL).active_slot_count
 
 
@@ -109,7 +116,7 @@ def test_a_command_between_two_of_its_steps_is_waited_for_though_it_holds_no_slo
         start(instance, run)
         instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
         monkeypatch.setattr("resources.instance.time.sleep", lambda _: instance.report_run_failed(run))
-        wait_for_slot(instance, told.append)
+        pass_by(instance, told)
     assert told == [
         f"waiting for make folds (run {run.run_id[:8]}, process {os.getpid()}): "
         "1 at a time, as FALX_TRAININGS says; goes on by itself"
@@ -121,8 +128,55 @@ def test_with_more_trainings_at_once_a_held_slot_is_not_waited_for(tmp_path):
     with open_instance(tmp_path) as instance:
         hold_slot(instance, name_process())
     with open_instance(tmp_path, at_once=2) as instance:
-        wait_for_slot(instance, told.append)
+        pass_by(instance, told)
     assert not told
+
+
+WAITER = """
+import sys, time
+from pathlib import Path
+from resources.instance import open_instance, take_turn
+home, log, at_once = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+with open_instance(home, at_once=at_once) as instance, take_turn(instance, lambda _: None):
+    with log.open("a") as lines:
+        lines.write("+")
+    time.sleep(0.4)
+    with log.open("a") as lines:
+        lines.write("-")
+"""
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_of_several_that_wait_no_more_pass_than_may(tmp_path, at_once):
+    with open_instance(tmp_path, at_once=at_once) as instance:
+        instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", WAITER, str(tmp_path), str(log), str(at_once)]
+    waiters = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+    assert [waiter.wait(120) for waiter in waiters] == [0] * 4
+    inside = list(itertools.accumulate(1 if sign == "+" else -1 for sign in log.read_text()))
+    assert len(inside) == 8 and inside[-1] == 0
+    assert max(inside) <= at_once
+
+
+def test_the_place_of_a_killed_command_is_free(tmp_path):
+    told = []
+    with open_instance(tmp_path) as instance:
+        instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+        log = tmp_path / "log"
+        code = WAITER.replace("time.sleep(0.4)", "time.sleep(600)")
+        holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(log), "1"], cwd=ROOT)
+        while not log.is_file():
+            assert holder.poll() is None
+            time.sleep(0.05)
+        killer = threading.Timer(1.5, holder.kill)
+        killer.start()
+        begun = time.monotonic()
+        pass_by(instance, told)
+        assert time.monotonic() - begun > 1
+        holder.wait(60)
+        killer.join()
+    assert told == ["waiting for a command: 1 at a time, as FALX_TRAININGS says; goes on by itself"]
 
 
 def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
