@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.curation.alignment import Alignment, align_pairs
+from pipeline.curation.closeness import order_pairs
 from pipeline.curation.retrieval import EXHAUSTIVE, retrieve_candidates
 from pipeline.curation.spectra import Spectra, measure_spectra
 from pipeline.curation.starts import find_starts
@@ -102,6 +103,7 @@ def _judge_pairs(
     before = [known.get((one, other)) for one, other in pairs.tolist()]
     judged = {(one, other): what for (one, other), what in zip(pairs.tolist(), before, strict=True) if what}
     fresh = pairs[np.array([what is None for what in before], dtype=np.bool_)]
+    fresh = fresh[order_pairs(fresh, len(pixels))]
     for start in range(0, len(fresh), ALIGNED_AT_ONCE):
         part = fresh[start : start + ALIGNED_AT_ONCE]
         aligned = _align_all(pixels, spectra, part, workers)

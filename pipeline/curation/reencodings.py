@@ -8,16 +8,14 @@ On thumbnails of 64 × 64 pixels a pair is proven by either of
   slices, upright and mirrored, none exceeds 0.86.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from pipeline.curation.closeness import order_pairs
 from pipeline.curation.levels import Level
 from pipeline.curation.orientation import turn
 from pipeline.curation.retrieval import retrieve_alike
@@ -62,25 +60,11 @@ def find_reencodings(
     if not fresh.any():
         return []
     found = retrieve_alike(measure_frames(pixels, ORDER, workers=workers), fresh, workers=workers)
+    near = found[order_pairs(found, len(pixels))]
     with ThreadPoolExecutor(workers) as pool:
-        proven = list(pool.map(partial(_prove_batch, pixels), _split_batches(found, len(pixels))))
+        batches = (near[start : start + BATCH] for start in range(0, len(near), BATCH))
+        proven = list(pool.map(partial(_prove_batch, pixels), batches))
     return sorted((pair for batch in proven for pair in batch), key=lambda pair: (pair.first, pair.second))
-
-
-def _split_batches(found: Rows, count: int) -> Iterator[Rows]:
-    """Batches of `BATCH` pairs that hang together: most images are in one or two of them.
-
-    Among 10⁶ images half may hang together through pairs yet unproven, so no batch is a whole cluster: images
-    are placed by the reverse Cuthill–McKee ordering (1969), which keeps the two ends of a pair close.
-    """
-    ends = np.ones(len(found), dtype=np.int8), (found[:, 0], found[:, 1])
-    graph = coo_array(ends, shape=(count, count)).tocsr()
-    places = np.empty(count, dtype=np.intp)
-    places[reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(count)
-    near, far = places[found[:, 0]], places[found[:, 1]]
-    order = np.lexsort((np.maximum(near, far), np.minimum(near, far)))
-    for start in range(0, len(found), BATCH):
-        yield found[order[start : start + BATCH]]
 
 
 def _prove_batch(pixels: Stack, batch: Rows) -> list[Reencoding]:
