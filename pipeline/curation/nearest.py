@@ -10,9 +10,9 @@ import numpy.typing as npt
 from pipeline.curation.thumbnails import Floats
 
 BLOCK = 4096  # rows that are merged at a time
-SMALLEST = np.int64(
-    2**32 - 1
-)  # a row is kept as its distance from this one: of equals the smaller is greater
+FINDS = 64  # of one row that are merged at a time: of many equals, all may be found
+LAST = np.int64(2**32 - 1)
+"""A row is kept as its distance from this one: of equals the smaller is greater."""
 EMPTY = np.int64(-1)
 
 Rows = npt.NDArray[np.intp]
@@ -36,7 +36,7 @@ class Nearest:
     def add(self, found: Found) -> None:
         """Take in what was found."""
         rows, others, similarities = found
-        keys = (similarities.astype(np.int64) << 32) | (SMALLEST - others)
+        keys = (similarities.astype(np.int64) << 32) | (LAST - others)
         firsts = np.flatnonzero(np.diff(rows, prepend=-1))
         for start in range(0, len(firsts), BLOCK):
             begins = firsts[start : start + BLOCK]
@@ -46,10 +46,12 @@ class Nearest:
     def _merge(self, asking: Rows, keys: Keys, counts: Rows) -> None:
         places = np.repeat(np.arange(len(asking)), counts)
         ranks = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
-        fresh = np.full((len(asking), int(counts.max())), EMPTY)
-        fresh[places, ranks] = keys
-        merged = np.concatenate([self._kept[asking], fresh], axis=1)
-        self._kept[asking] = np.partition(merged, -self._width, axis=1)[:, -self._width :]
+        for first in range(0, int(counts.max()), FINDS):
+            now = (ranks >= first) & (ranks < first + FINDS)
+            fresh = np.full((len(asking), int(ranks[now].max()) - first + 1), EMPTY)
+            fresh[places[now], ranks[now] - first] = keys[now]
+            merged = np.concatenate([self._kept[asking], fresh], axis=1)
+            self._kept[asking] = np.partition(merged, -self._width, axis=1)[:, -self._width :]
 
     def list_pairs(self, sizes: Rows | None = None) -> Rows:
         """Pairs [m, 2]: a row, and one of its nearest; by rising row, the nearest first.
@@ -63,7 +65,7 @@ class Nearest:
             keys = _rank_once(self._kept[start : start + BLOCK])[:, : self._size]
             wanted = np.arange(keys.shape[1]) < limits[start : start + BLOCK, None]
             rows, ranks = np.nonzero(wanted & (keys != EMPTY))
-            others = SMALLEST - (keys[rows, ranks] & SMALLEST)
+            others = LAST - (keys[rows, ranks] & LAST)
             found.append(np.stack([rows + start, others], axis=1))
         return np.concatenate(found)
 
@@ -71,7 +73,7 @@ class Nearest:
 def _rank_once(kept: Keys) -> Keys:
     """Keys [n, width], falling along a row; of those that name the same row only the greatest is left."""
     ranked = -np.sort(-kept, axis=1)
-    names = ranked & SMALLEST
+    names = ranked & LAST
     # Stable: of equal names the nearest comes first.
     order = np.argsort(names, axis=1, kind="stable")
     sorted_names = np.take_along_axis(names, order, axis=1)

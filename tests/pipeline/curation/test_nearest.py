@@ -62,8 +62,15 @@ def test_blocks_do_not_show(monkeypatch):
     whole, small = Nearest(ROWS, 3, repeats=2), Nearest(ROWS, 3, repeats=2)
     add(whole, finds)
     monkeypatch.setattr(nearest, "BLOCK", 2)
+    monkeypatch.setattr(nearest, "FINDS", 3)
     add(small, finds)
     assert small.list_pairs().tolist() == whole.list_pairs().tolist() == choose(finds, [3] * ROWS)
+
+
+def test_of_many_equals_the_smallest_rows_are_kept():
+    kept, others = Nearest(2, 3), np.random.default_rng(0).permutation(5000)
+    kept.add((np.zeros(5000, np.intp), others, np.full(5000, 7, np.float32)))
+    assert kept.list_pairs().tolist() == [[0, 0], [0, 1], [0, 2]]
 
 
 @pytest.mark.parametrize("count", [0, 3])
