@@ -28,6 +28,7 @@ from pipeline.protocols import list_protocols
 from pipeline.recipe import Recipe
 from pipeline.training.spec import SilentReporter, TrainingSpec
 from resources.launchers import KEEP_MEMORY
+from resources.lifeline import die_with_parent
 
 LARGE = (
     *("vgg19_partial_gap256", "mobilenet_640", "vgg16_enhanced", "vgg16_enhanced_degraded", "vgg19_enhanced"),
@@ -110,6 +111,7 @@ def measure_epoch(spec: TrainingSpec, weights: str) -> dict[str, str]:
 
 def run_recipe(home: Path, name: str, protocol: str, queue: Any) -> None:
     """One row, or what is wrong, into `queue`; a process of its own."""
+    die_with_parent()
     try:
         queue.put(_run(home, name, protocol))
     except FalxError as error:
