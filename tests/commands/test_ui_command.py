@@ -85,8 +85,8 @@ FAMILY = """
 import pathlib, signal, subprocess, sys, time
 child = '''
 import pathlib, sys, time
-pathlib.Path(sys.argv[1], "ready").touch()
 try:
+    pathlib.Path(sys.argv[1], "ready").touch()
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(1)
