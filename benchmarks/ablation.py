@@ -31,10 +31,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.book import Book, tabulate
-from benchmarks.homes import open_home
+from benchmarks.homes import choose_recipe, open_home
 from benchmarks.ingredients import INGREDIENTS, change_fields, list_variants
 from pipeline.errors import FalxError, SettingsError
-from pipeline.protocols import list_protocols
 from pipeline.recipe import Recipe
 from pipeline.training.spec import TrainingSpec
 from resources.launchers import KEEP_MEMORY
@@ -134,14 +133,9 @@ def specify(
     from assets.gate import pass_gate
     from assets.trainings import CODE, specify_training
 
-    protocols = list_protocols(raw.catalog.collections)
-    if options.protocol not in protocols:
-        raise SettingsError(f"--protocol {options.protocol}: there are {', '.join(protocols)}")
-    pass_gate(lake, options.protocol)
-    recipe = raw.catalog.recipes.get(options.recipe)
-    if recipe is None:
-        raise SettingsError(f"--recipe {options.recipe}: there are {', '.join(sorted(raw.catalog.recipes))}")
+    recipe = choose_recipe(raw, options.recipe, options.protocol)
     variants = choose_variants(recipe, options.epochs, options.only, options.change)
+    pass_gate(lake, options.protocol)
     wanted = []
     for seed in options.seeds:
         for name, changed in variants.items():

@@ -13,18 +13,19 @@ its own. Prints a Markdown row a recipe.
 import argparse
 import os
 import resource
-import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.homes import open_home
+from benchmarks.homes import choose_recipe, open_home
 from benchmarks.ingredients import change_fields
-from pipeline.errors import FalxError, SettingsError, WeightsError
-from pipeline.protocols import list_protocols
+from pipeline.errors import FalxError, WeightsError
 from pipeline.recipe import Recipe
 from pipeline.training.spec import SilentReporter, TrainingSpec
 from resources.launchers import KEEP_MEMORY
@@ -35,12 +36,12 @@ LARGE = (
     *("resnet50v2_enhanced", "xception_299", "mobilenet_299", "cnn4_299"),
 )
 COLUMNS = (
-    *("recipe", "input", "weights", "parameters", "images", "device, precision", "images/s", "seconds"),
-    *("own memory, GB", "val macro-F1"),
+    *("recipe", "input", "weights", "parameters", "images", "device", "precision", "images/s", "seconds"),
+    *("peak memory, GB", "val macro-F1"),
 )
 
 
-class Ear(SilentReporter):
+class Listener(SilentReporter):
     """Keeps what a training tells."""
 
     def __init__(self) -> None:
@@ -71,12 +72,12 @@ def settle_weights(recipe: Recipe, folder: str, scratch: Path) -> tuple[Recipe, 
     import torch
     from safetensors.torch import save_file
 
-    from pipeline.training.models import build_model
+    from pipeline.training.models import build_model, require_weights
 
     if recipe.model.weights == "none":
         return recipe, "random, as the recipe says"
     try:
-        build_model(recipe, folder=folder)
+        require_weights(recipe, folder=folder)
     except WeightsError:
         path = scratch / f"{recipe.name}.safetensors"
         torch.manual_seed(0)
@@ -90,62 +91,50 @@ def measure_epoch(spec: TrainingSpec, weights: str) -> dict[str, str]:
     """Train the epoch in this process: a row of the table."""
     from pipeline.training.loop import train
 
-    ear, started = Ear(), time.monotonic()
-    train(spec, ear)
+    listener, started = Listener(), time.monotonic()
+    train(spec, listener)
     seconds, side = time.monotonic() - started, spec.recipe.input.size
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    facts, metrics = listener.facts, listener.metrics
     cells = (
         spec.recipe.name,
         f"{side} × {side} × {spec.recipe.input.channels}",
         weights,
-        ear.facts["parameters"],
-        ear.facts["train images"],
-        f"{spec.device}, {ear.facts['precision']}",
-        f"{ear.metrics['images_per_second']:.1f}",
+        facts["parameters"],
+        facts["train images"],
+        facts["device"],
+        facts["precision"],
+        f"{metrics['images_per_second']:.1f}",
         f"{seconds:.0f}",
-        f"{peak:.1f}",
-        f"{ear.metrics['val_macro_f1']:.3f}",
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f}",
+        f"{metrics['val_macro_f1']:.3f}",
     )
     return dict(zip(COLUMNS, cells, strict=True))
 
 
-def run_recipe(home: Path, name: str, protocol: str, queue: Any) -> None:
-    """One row, or what is wrong, into `queue`; a process of its own."""
-    die_with_parent()
-    try:
-        queue.put(_run(home, name, protocol))
-    except FalxError as error:
-        queue.put(f"{name}: {type(error).__name__}: {error}")
+def run_recipe(home: Path, name: str, protocol: str) -> dict[str, str]:
+    """The row of a recipe; what it writes is gone afterwards.
 
-
-def _run(home: Path, name: str, protocol: str) -> dict[str, str]:
+    Raises:
+        FalxError: the home, the recipe, the protocol or the training is wrong.
+    """
     lake, raw, trainer = open_home(home)
     import torch
 
     from assets.gate import pass_gate
     from assets.trainings import specify_training
 
-    if name not in raw.catalog.recipes:
-        raise SettingsError(f"--recipes {name}: there are {', '.join(sorted(raw.catalog.recipes))}")
-    if protocol not in list_protocols(raw.catalog.collections):
-        raise SettingsError(
-            f"--protocol {protocol}: there are {', '.join(list_protocols(raw.catalog.collections))}"
-        )
+    recipe = choose_recipe(raw, name, protocol)
     pass_gate(lake, protocol)
-    work = home / "epochs" / name
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     torch.set_num_threads(trainer.threads)
-    recipe, weights = settle_weights(shorten(raw.catalog.recipes[name]), trainer.weights, work)
-    spec = specify_training(recipe, protocol, 0, lake, raw, trainer)
-    try:
-        return measure_epoch(spec.model_copy(update={"work": str(work / "training")}), weights)
-    finally:
-        shutil.rmtree(work)
+    with tempfile.TemporaryDirectory(dir=home, prefix="epochs-") as folder:
+        scratch = Path(folder)
+        short, weights = settle_weights(shorten(recipe), trainer.weights, scratch)
+        spec = specify_training(short, protocol, 0, lake, raw, trainer)
+        return measure_epoch(spec.model_copy(update={"work": str(scratch / "training")}), weights)
 
 
 def main() -> int:
-    """Print a row a recipe as it ends."""
+    """Print a row a recipe as it ends; a recipe that fails is said, and the others go on."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -154,20 +143,17 @@ def main() -> int:
     parser.add_argument("--protocol", default="published")
     options = parser.parse_args()
     os.environ |= KEEP_MEMORY | os.environ  # for the processes that train
-    context, failed = get_context("spawn"), 0
+    failed = 0
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for name in options.recipes:
-        queue = context.Queue()
-        arguments = (options.home.resolve(), name, options.protocol, queue)
-        process = context.Process(target=run_recipe, args=arguments)
-        process.start()
-        process.join()
-        found = queue.get() if not queue.empty() else f"{name}: ended with exit code {process.exitcode}"
-        if isinstance(found, str):
-            sys.stderr.write(found + "\n")
-            failed += 1
-            continue
-        print(f"| {' | '.join(found.values())} |", flush=True)
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent) as pool:
+            try:
+                row = pool.submit(run_recipe, options.home.resolve(), name, options.protocol).result()
+            except (FalxError, BrokenProcessPool) as error:
+                sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
+                failed += 1
+                continue
+        print(f"| {' | '.join(row.values())} |", flush=True)
     return 1 if failed else 0
 
 

@@ -143,7 +143,7 @@ def _asker(queries: Queries, bank: Bank, others: Rows) -> Callable[[Rows], tuple
     parts = {
         number: split_parities(bank.spectra[number].reshape(len(bank), 2, ORDER, ORDER))
         for number, view in enumerate(views)
-        if not view.cuts
+        if not view.is_cut
     }
 
     def ask(rows: Rows) -> tuple[Found, Found]:
@@ -151,8 +151,10 @@ def _asker(queries: Queries, bank: Bank, others: Rows) -> Callable[[Rows], tuple
         best = np.full((2, len(rows), len(bank)), -np.inf, np.float32)
         for number, view in enumerate(views):
             kind = best[0 if view.cut is None else 1]
-            if not view.cuts:
-                np.maximum(kind, find_best_products(queries.hold(view, rows), parts[number]), out=kind)
+            if not view.is_cut:
+                np.maximum(
+                    kind, find_best_products(queries.take_upright(view, rows), parts[number]), out=kind
+                )
                 continue
             for orientation in range(ORIENTATIONS):
                 asking = queries.admit(view, orientation, rows)

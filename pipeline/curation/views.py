@@ -25,7 +25,7 @@ class View:
     cut: tuple[int, int, int, int] | None
 
     @property
-    def cuts(self) -> bool:
+    def is_cut(self) -> bool:
         """Whether a side is cut, so that not every picture may ask in every orientation."""
         return self.cut is not None and any(self.cut)
 
@@ -69,9 +69,9 @@ class Queries:
 
     def ask(self, view: View, orientation: int, rows: Rows) -> Floats:
         """Spectra [rows, d] of oriented pictures."""
-        return turn_spectra(self.hold(view, rows), orientation).reshape(len(rows), 2 * ORDER * ORDER)
+        return turn_spectra(self.take_upright(view, rows), orientation).reshape(len(rows), 2 * ORDER * ORDER)
 
-    def hold(self, view: View, rows: Rows) -> Floats:
+    def take_upright(self, view: View, rows: Rows) -> Floats:
         """The same upright: [rows, 2, 8, 8]."""
         chosen = (self._whole if view.cut is None else self._box)[rows].astype(np.float32)
         return chosen if view.cut is None else round_spectra(chosen)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import ablation
 from benchmarks.ablation import choose_variants, describe
 from benchmarks.book import Book, identify, tabulate
 from benchmarks.ingredients import BASE, INGREDIENTS, change_fields, list_variants, read_field
@@ -91,6 +92,19 @@ def test_a_change_that_does_not_fit_is_refused(text: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=r"(?s)--change .*give a JSON object of dotted fields") as caught:
         choose_variants(RECIPES["slim64"], None, [], [text])
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["recipe", "protocol"])
+def test_a_recipe_or_protocol_that_there_is_not_is_refused(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lake").mkdir()
+    monkeypatch.setenv("FALX_HOME", str(tmp_path))
+    home, out = ["--home", str(tmp_path)], ["--out", str(tmp_path / "out.json")]
+    monkeypatch.setattr("sys.argv", ["ablation", *home, *out, f"--{field}", "luck"])
+    assert ablation.main() == 2
+    assert f"SettingsError: there is no {field} 'luck'; there are " in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
 
 
 def make_answer(images: list[list[str]], wrong: set[int]) -> dict[str, Any]:

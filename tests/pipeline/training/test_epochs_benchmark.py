@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import epochs
 from benchmarks.epochs import COLUMNS, LARGE, measure_epoch, settle_weights, shorten
 from benchmarks.ingredients import change_fields
 from pipeline.catalog import load_catalog
@@ -54,6 +55,41 @@ def test_without_imagenet_random_weights_take_the_same_road(
     )
 
 
+def test_weights_at_hand_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "find_imagenet_file", lambda name, **_: str(tmp_path / name))
+    short = shorten(RECIPES["mobilenet_640"])
+    assert settle_weights(short, "", tmp_path) == (short, "ImageNet")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (
+            ["--recipes", "luck"],
+            "luck: SettingsError: there is no recipe 'luck'; there are cnn3, cnn3_degraded",
+        ),
+        (
+            ["--recipes", "cnn4_299", "--protocol", "luck"],
+            "cnn4_299: SettingsError: there is no protocol 'luck'; there are published, stratified, patient",
+        ),
+    ],
+)
+def test_what_there_is_not_is_said_and_leaves_nothing(
+    arguments: list[str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "lake").mkdir()
+    monkeypatch.setenv("FALX_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["epochs", "--home", str(tmp_path), *arguments])
+    assert epochs.main() == 1
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.glob("epochs-*"))
+
+
 def test_a_recipe_without_weights_stays_as_it_is(tmp_path: Path) -> None:
     short = shorten(RECIPES["cnn4_299"])
     assert settle_weights(short, "", tmp_path) == (short, "random, as the recipe says")
@@ -68,4 +104,5 @@ def test_the_row_says_what_was_trained(make_spec: Callable[..., TrainingSpec]) -
     assert row["input"] == f"{side} × {side} × {spec.recipe.input.channels}"
     assert row["weights"] == "random, as the recipe says"
     assert "of which" in row["parameters"]
+    assert row["device"].startswith("cpu") and row["precision"]
     assert float(row["images/s"]) > 0 and 0 <= float(row["val macro-F1"]) <= 1
