@@ -18,7 +18,9 @@ from painted_heads import (
     rotate,
     tabulate_thumbnails,
 )
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from pipeline.curation.candidates import judge_candidates
 from pipeline.curation.orientation import unflatten
 from pipeline.curation.pairs import compare_images
 from pipeline.curation.retrieval import retrieve_candidates
@@ -151,6 +153,19 @@ MIXED = {
 @pytest.fixture(scope="module")
 def mixed():
     return compare(MIXED)
+
+
+def test_each_worker_searches_with_one_thread_of_its_libraries(monkeypatch):
+    seen = []
+
+    def watch(*arguments, **settings):
+        seen.append({one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"})
+        return judge_candidates(*arguments, **settings)
+
+    monkeypatch.setattr("pipeline.curation.pairs.judge_candidates", watch)
+    with threadpool_limits(2, user_api="blas"):
+        compare_images(tabulate_thumbnails(MIXED), workers=2)
+    assert seen == [{1}]
 
 
 @pytest.mark.parametrize("workers", [2, 8])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from pipeline.digests import seed_for
 from pipeline.errors import TableError
 from pipeline.imaging import variants as variants_module
 from pipeline.imaging.cache import ImageCache, open_cache
-from pipeline.imaging.degrade import degrade
+from pipeline.imaging.degrade import apply_kind, degrade
 from pipeline.imaging.variants import FRAME_ROWS, choose_images, make_variants, render_variants
 from pipeline.labels import LABELS
 from pipeline.tables import find_table, from_arrow, to_arrow
@@ -61,6 +62,26 @@ def test_every_test_image_has_every_variant_once(split: pd.DataFrame, cache: Ima
     assert set(zip(frame["image_id"], frame["degradation"], frame["severity"], strict=True)) == expected
     assert (frame["label"] == frame["image_id"].map(tested)).all()
     assert frame.equals(frame.sort_values(list(find_table("variants").key), ignore_index=True))
+
+
+def test_each_worker_degrades_with_one_thread_of_torch(
+    split: pd.DataFrame, cache: ImageCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watch(images: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return apply_kind(images, *arguments)
+
+    monkeypatch.setattr(variants_module, "apply_kind", watch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        all_rows(make_variants(split, cache, KINDS, size=32, workers=2))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen and set(seen) == {1}
 
 
 def test_a_picture_is_the_degraded_image_under_its_seed(split: pd.DataFrame, cache: ImageCache) -> None:
