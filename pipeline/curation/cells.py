@@ -61,10 +61,12 @@ class Cells:
             if count == 1:
                 found[start : start + BLOCK, 0] = far.argmin(axis=1)
                 continue
-            if count < far.shape[1]:
-                near = np.sort(np.argpartition(far, count - 1, axis=1)[:, :count], axis=1)
-            else:
-                near = np.tile(np.arange(count), (len(block), 1))
+            near = np.argpartition(far, count - 1, axis=1)[:, :count]
+            last = np.take_along_axis(far, near, axis=1).max(axis=1, keepdims=True)
+            # Which of several cells as far as the last one a partition takes, depends on the processor.
+            tied = np.flatnonzero(np.count_nonzero(far <= last, axis=1) > count)
+            near[tied] = np.argsort(far[tied], axis=1, kind="stable")[:, :count]
+            near.sort(axis=1)
             order = np.argsort(np.take_along_axis(far, near, axis=1), axis=1, kind="stable")
             found[start : start + BLOCK] = np.take_along_axis(near, order, axis=1)
         return found

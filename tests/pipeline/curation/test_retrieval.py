@@ -137,9 +137,7 @@ def test_a_key_as_near_to_two_cells_is_in_the_smaller():
     assert ((far == far.min(axis=1, keepdims=True)).sum(axis=1) > 1).sum() > 5, "ties are what is asked"
     wanted = np.argsort(far, axis=1, kind="stable")
     for count in (1, 2, len(half)):
-        found = cells.find(keys, count)
-        assert (found[:, 0] == wanted[:, 0]).all()
-        assert (np.take_along_axis(far, found, 1) == np.take_along_axis(far, wanted[:, :count], 1)).all()
+        assert (cells.find(keys, count) == wanted[:, :count]).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
