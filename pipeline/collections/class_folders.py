@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.catalog import ClassFolder, Layout
+from pipeline.catalog import Layout
 
 
 @dataclass(frozen=True)
@@ -13,24 +13,31 @@ class Place:
     label: str
 
 
-def find_class(path: str, layout: Layout) -> Place | None:
-    """Read split and label off a path; None for a file outside the layout's folders or beside the labels.
+class Places:
+    """What a layout's folders say of the files below them: worked out once a folder of files."""
 
-    The deepest of the layout's folders that holds the file counts; the next folder is the label, and
-    folders below that say nothing.
-    """
-    *parents, _ = path.split("/")
-    holders = [folder for folder in layout.folders if _lies_in(parents, folder)]
-    if not holders:
+    def __init__(self, layout: Layout) -> None:
+        holders = [(_split(folder.path), folder.split) for folder in layout.folders]
+        self._holders = sorted(holders, key=lambda holder: -len(holder[0]))
+        self._known: dict[str, Place | None] = {}
+
+    def find(self, path: str) -> Place | None:
+        """Split and label of a path; None for a file outside the layout's folders or beside the labels.
+
+        The deepest of the layout's folders that holds the file counts; the next folder is the label, and
+        folders below that say nothing.
+        """
+        parent = path.rpartition("/")[0]
+        if parent not in self._known:
+            self._known[parent] = self._read(parent.split("/") if parent else [])
+        return self._known[parent]
+
+    def _read(self, parents: list[str]) -> Place | None:
+        for parts, split in self._holders:
+            if len(parents) > len(parts) and parents[: len(parts)] == parts:
+                return Place(split, parents[len(parts)])
         return None
-    folder = max(holders, key=lambda holder: len(_parts(holder)))
-    return Place(folder.split, parents[len(_parts(folder))])
 
 
-def _lies_in(parents: list[str], folder: ClassFolder) -> bool:
-    parts = _parts(folder)
-    return len(parents) > len(parts) and parents[: len(parts)] == parts
-
-
-def _parts(folder: ClassFolder) -> list[str]:
-    return [part for part in folder.path.split("/") if part not in ("", ".")]
+def _split(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]

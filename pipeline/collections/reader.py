@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.catalog import Collection
-from pipeline.collections.class_folders import find_class
+from pipeline.catalog import Collection, Layout
+from pipeline.collections.class_folders import Places
 from pipeline.collections.figshare import Entry, read_entries
 from pipeline.collections.files import FoundFile, list_files
 from pipeline.errors import SourceError
@@ -49,7 +49,7 @@ def read_collection(folder: Path, collection: Collection) -> list[FileRecord]:
     """
     if not folder.is_dir():
         raise SourceError(f"{collection.name}: {folder} is no folder; fetch the collection first")
-    records = [_set_aside(_record_file(found), collection) for found in list_files(folder)]
+    records = [_record_file(found, collection.layout) for found in list_files(folder)]
     if collection.layout.reader == "figshare":
         entries = read_entries(folder, [record.path for record in records if record.reason is None])
         return [
@@ -57,7 +57,8 @@ def read_collection(folder: Path, collection: Collection) -> list[FileRecord]:
             for record in records
         ]
     _require_folders(folder, collection)
-    return [_add_class(record, collection) for record in records]
+    places = Places(collection.layout)
+    return [record if record.reason else _record_class(record.path, places, collection) for record in records]
 
 
 def add_entry(record: FileRecord, entry: Entry, collection: Collection) -> FileRecord:
@@ -78,22 +79,21 @@ def add_entry(record: FileRecord, entry: Entry, collection: Collection) -> FileR
     return record if entry.inside else _check_label(record, collection)
 
 
-def _record_file(found: FoundFile) -> FileRecord:
-    return FileRecord(found.path, reason=found.reason, detail=found.detail)
+def _record_file(found: FoundFile, layout: Layout) -> FileRecord:
+    reason, detail = (found.reason, found.detail) if found.reason else _judge_path(found.path, layout)
+    return FileRecord(found.path, reason=reason, detail=detail)
 
 
-def _set_aside(record: FileRecord, collection: Collection) -> FileRecord:
-    if record.reason is not None:
-        return record
-    parts = record.path.split("/")
-    dotted = [part for part in parts if part.startswith(".")]
-    if dotted:
-        return replace(record, reason="hidden", detail=f"{dotted[0]!r} starts with a dot")
-    if collection.layout.is_sidecar(record.path):
-        return replace(record, reason="sidecar", detail=f"one of {', '.join(collection.layout.sidecars)}")
-    if collection.layout.is_mask(parts[-1]):
-        return replace(record, reason="mask", detail=f"its name is of the form {collection.layout.masks}")
-    return record
+def _judge_path(path: str, layout: Layout) -> tuple[str, str] | tuple[None, None]:
+    """Why a path's file is never decoded, and what exactly was found; twice None where it may be."""
+    if path.startswith(".") or "/." in path:
+        dotted = next(part for part in path.split("/") if part.startswith("."))
+        return "hidden", f"{dotted!r} starts with a dot"
+    if layout.is_sidecar(path):
+        return "sidecar", f"one of {', '.join(layout.sidecars)}"
+    if layout.is_mask(path.rpartition("/")[2]):
+        return "mask", f"its name is of the form {layout.masks}"
+    return None, None
 
 
 def _require_folders(folder: Path, collection: Collection) -> None:
@@ -105,14 +105,12 @@ def _require_folders(folder: Path, collection: Collection) -> None:
         )
 
 
-def _add_class(record: FileRecord, collection: Collection) -> FileRecord:
-    if record.reason is not None:
-        return record
-    place = find_class(record.path, collection.layout)
+def _record_class(path: str, places: Places, collection: Collection) -> FileRecord:
+    place = places.find(path)
     if place is None:
         wanted = ", ".join(f"{part.path}/<label>/" for part in collection.layout.folders)
-        return replace(record, reason="unlabelled", detail=f"outside {wanted}")
-    return _check_label(replace(record, published_split=place.split, published_label=place.label), collection)
+        return FileRecord(path, reason="unlabelled", detail=f"outside {wanted}")
+    return _check_label(FileRecord(path, place.split, place.label), collection)
 
 
 def _check_label(record: FileRecord, collection: Collection) -> FileRecord:

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.catalog import Layout
-from pipeline.collections.class_folders import Place, find_class
+from pipeline.collections.class_folders import Place, Places
 
 LAYOUT = Layout.model_validate(
     {
@@ -33,10 +33,11 @@ LAYOUT = Layout.model_validate(
     ],
 )
 def test_the_deepest_folder_of_the_layout_counts(path: str, place: Place | None) -> None:
-    assert find_class(path, LAYOUT) == place
+    places = Places(LAYOUT)
+    assert [places.find(path), places.find(path)] == [place, place]
 
 
 def test_the_layout_may_be_the_collections_folder_itself() -> None:
     layout = Layout.model_validate({"reader": "class_folders", "folders": [{"path": "."}]})
-    assert find_class("glioma/1.jpg", layout) == Place(None, "glioma")
-    assert find_class("1.jpg", layout) is None
+    assert Places(layout).find("glioma/1.jpg") == Place(None, "glioma")
+    assert Places(layout).find("1.jpg") is None
