@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,10 +26,6 @@ from pipeline.evaluation.findings import resample_sums, sum_by_group
 from pipeline.evaluation.metrics import protocol_seed
 from pipeline.evaluation.predictions import CLEAN, Floats, check_predictions
 from pipeline.evaluation.robustness import Ladder, climb
-
-if TYPE_CHECKING:
-    from pipeline.catalog import Catalog
-    from pipeline.recipe import Recipe
 
 PROTOCOL = "patient"
 """The one protocol that has degraded images."""
@@ -100,7 +95,7 @@ def list_sets(kinds: list[str], taught: frozenset[str], known: frozenset[str]) -
     """What is told -> the kinds that it is a mean of; none for the clean images. Empty ones are left out."""
     sets = {
         CLEAN: [],
-        f"all {len(kinds)} kinds": kinds,
+        f"all kinds, {len(kinds)}": kinds,
         f"kinds that the first trains on ({', '.join(sorted(taught))})": [
             kind for kind in kinds if kind in taught
         ],
@@ -121,13 +116,6 @@ def count_images(ladder: Ladder) -> Floats:
     return sum_by_group(np.ones((ladder.clean.size, 1)), ladder.clean)
 
 
-def list_taught(recipe: "Recipe", catalog: "Catalog") -> frozenset[str]:
-    """The kinds that a recipe degrades its training images by."""
-    if not recipe.augment.degrade:
-        return frozenset()
-    return frozenset(recipe.augment.degradations or catalog.degradations)
-
-
 def read_rows(home: Path, names: list[str]) -> list[Row]:
     """The comparison of two recipes of a home.
 
@@ -136,9 +124,12 @@ def read_rows(home: Path, names: list[str]) -> list[Row]:
         TableError: as `compare_ladders`.
     """
     lake, raw, _ = open_home(home)
+    from assets.trainings import choose_degradations
+
     taught, frames = [], []
     for name in names:
-        taught.append(list_taught(choose_recipe(raw, name, PROTOCOL), raw.catalog))
+        recipe = choose_recipe(raw, name, PROTOCOL)
+        taught.append(frozenset(choose_degradations(recipe, raw.catalog.degradations)))
         if lake.manifest(f"predictions/{PROTOCOL}/{name}") is None:
             raise SettingsError(
                 f"{name} has answered nothing in {home}; "

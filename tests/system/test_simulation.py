@@ -7,12 +7,12 @@ import os
 import pytest
 from harness import run_command
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulation"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulation"), pytest.mark.timeout(1800)]
 
 
 def simulate(folder) -> tuple[str, bytes]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FALX_")}
-    done = run_command(clean, "simulate", "--folder", str(folder), timeout=1700)
+    done = run_command(clean, "simulate", "--folder", str(folder), timeout=850)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout, (folder / "timeline.csv").read_bytes()
 

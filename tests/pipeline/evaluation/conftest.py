@@ -1,4 +1,5 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -75,3 +76,24 @@ def make() -> Predict:
 @pytest.fixture
 def dream() -> Predict:
     return imagine
+
+
+@pytest.fixture
+def degrade(dream: Predict) -> Predict:
+    """Answers to clean and to degraded images that grow worse with severity, each kind at its own pace."""
+
+    def make(
+        recipe: str = "slim64",
+        skill: float = 3.0,
+        draw: int = 0,
+        paces: Mapping[str, float] = MappingProxyType({"gaussian_blur": 0.6, "jpeg": 0.2}),
+    ) -> pd.DataFrame:
+        frames = [dream(recipe=recipe, skill=skill, draw=draw)]
+        for kind, pace in paces.items():
+            frames += [
+                dream(recipe=recipe, skill=skill - pace * step, draw=draw, variant=f"{kind}:{step}")
+                for step in range(1, 6)
+            ]
+        return pd.concat(frames, ignore_index=True)
+
+    return make

@@ -23,22 +23,6 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
 KINDS = ("gaussian_blur", "jpeg")
 
 
-@pytest.fixture
-def degrade(dream: Predict) -> Callable[..., pd.DataFrame]:
-    """Answers that grow worse with severity, faster under blur."""
-
-    def make(recipe: str = "slim64", skill: float = 3.0, draw: int = 0) -> pd.DataFrame:
-        frames = [dream(recipe=recipe, skill=skill, draw=draw)]
-        for pace, kind in zip((0.6, 0.2), KINDS, strict=True):
-            frames += [
-                dream(recipe=recipe, skill=skill - pace * step, draw=draw, variant=f"{kind}:{step}")
-                for step in range(1, 6)
-            ]
-        return pd.concat(frames, ignore_index=True)
-
-    return make
-
-
 def values(robustness: pd.DataFrame) -> "pd.Series[float]":
     return robustness.set_index(["metric", "degradation", "class"])["value"]
 
