@@ -33,6 +33,7 @@ class Ingredient:
 
 INGREDIENTS = (
     Ingredient("mirror", {"augment.hflip": 0.0}, {"augment.hflip": 0.5}),
+    Ingredient("asking about both sides", {"model.mirror": False}, {"model.mirror": True}),
     Ingredient("rotation", {"augment.rotate": 0.0}, {"augment.rotate": 15.0}),
     Ingredient(
         "crop",

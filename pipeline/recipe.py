@@ -119,6 +119,11 @@ class ModelSpec(Strict):
         "(timm: its own pooling); attention: beside it the mean over the places that the network attends to, "
         "which loss.box teaches",
     )
+    mirror: bool = Field(
+        False,
+        description="true: the trained network is asked about an image and its left–right mirror image, and "
+        "answers with the mean of both logits; training is the same",
+    )
     stochastic_depth: float = Field(
         0.0,
         ge=0,
@@ -256,20 +261,7 @@ class Recipe(Strict):
         planned = sum(stage.epochs for stage in stages)
         if self.input.normalise == "backbone" and not self.model.name.startswith("timm:"):
             yield "input.normalise: backbone needs a model named timm:<name>; use unit or half"
-        if self.model.stochastic_depth and self.model.name != "slim":
-            yield "model.stochastic_depth: only slim has blocks to skip; leave it out"
-        if self.model.pool != "mean" and self.model.name in ("cnn3", "cnn4"):
-            yield "model.pool: slim and timm's networks can attend, cnn3 and cnn4 cannot; leave it out"
-        if self.loss.box and self.model.name != "slim" and self.model.pool == "mean":
-            yield (
-                "loss.box: only slim has a place for a second head; leave it out, or set "
-                "model.pool: attention"
-            )
-        if self.model.pool != "mean" and self.model.weights == "imagenet" and stages[-1].freeze == 1:
-            yield (
-                "model.pool: attention is learnt, and ImageNet weights hold none; freeze less of the "
-                "backbone, or set model.pool: mean"
-            )
+        yield from self._find_model_misfits(stages[-1])
         if self.loss.box and any(stage.freeze == 1 for stage in stages):
             yield "loss.box: a backbone that is wholly frozen learns nothing from it; leave it out"
         yield from self._find_pretraining_misfits(stages[0])
@@ -287,6 +279,24 @@ class Recipe(Strict):
         if self.model.weights == "none" and any(stage.freeze for stage in stages):
             field = "stages: freeze" if self.stages else "model.freeze"
             yield f"{field}: random layers would stay random; set model.weights or freeze: 0"
+
+    def _find_model_misfits(self, last: StageSpec) -> Iterator[str]:
+        if self.model.stochastic_depth and self.model.name != "slim":
+            yield "model.stochastic_depth: only slim has blocks to skip; leave it out"
+        if self.model.pool != "mean" and self.model.name in ("cnn3", "cnn4"):
+            yield "model.pool: slim and timm's networks can attend, cnn3 and cnn4 cannot; leave it out"
+        if self.loss.box and self.model.name != "slim" and self.model.pool == "mean":
+            yield (
+                "loss.box: only slim has a place for a second head; leave it out, or set "
+                "model.pool: attention"
+            )
+        if self.model.pool != "mean" and self.model.weights == "imagenet" and last.freeze == 1:
+            yield (
+                "model.pool: attention is learnt, and ImageNet weights hold none; freeze less of the "
+                "backbone, or set model.pool: mean"
+            )
+        if self.model.mirror and not self.augment.hflip:
+            yield "model.mirror: training never shows a mirror image; set augment.hflip, or leave it out"
 
     def _find_pretraining_misfits(self, first: StageSpec) -> Iterator[str]:
         if self.pretraining is None:

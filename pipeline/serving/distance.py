@@ -29,7 +29,7 @@ from pipeline.digests import digest_file
 from pipeline.errors import ServingError
 from pipeline.recipe import Recipe
 from pipeline.serving.card import Distance
-from pipeline.training.inputs import normalise
+from pipeline.training.inference import answer, prepare_images
 from pipeline.training.models import Network
 
 REFERENCE = "reference.safetensors"
@@ -96,7 +96,9 @@ class Eye:
     def __init__(self, model: Network, recipe: Recipe) -> None:
         self._model, self._recipe, self._seen = model, recipe, threading.local()
         layers = [layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)]
-        for layer in layers[: -(-len(layers) // 2)]:
+        early = layers[: -(-len(layers) // 2)]
+        self._wanted = 2 * len(early)
+        for layer in early:
             layer.register_forward_hook(self._make_hook())
 
     def look(self, images: NDArray[np.uint8], *, device: str = "cpu") -> tuple[Doubles, Floats]:
@@ -114,10 +116,8 @@ class Eye:
         with torch.inference_mode():
             for batch in torch.split(torch.as_tensor(images)[:, None], BATCH):
                 self._seen.parts = []
-                scaled = normalise(batch.to(device).float() / 255, self._recipe)
-                logits.append(
-                    self._model(scaled.contiguous(memory_format=torch.channels_last)).double().cpu()
-                )
+                inputs = prepare_images(batch, self._recipe, device)
+                logits.append(answer(self._model, inputs, self._recipe).double().cpu())
                 features.append(torch.cat(self._seen.parts, dim=1).float().cpu())
         self._seen.parts = None
         return torch.cat(logits).numpy(), torch.cat(features).numpy()
@@ -125,7 +125,8 @@ class Eye:
     def _make_hook(self) -> Callable[[nn.Module, Any, torch.Tensor], None]:
         def keep(_layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
             parts = getattr(self._seen, "parts", None)
-            if parts is not None:  # somebody else may run the network, too
+            # Somebody else may run the network, too; and what a mirror image shows is not kept.
+            if parts is not None and len(parts) < self._wanted:
                 mean, square = output.mean((2, 3)), output.square().mean((2, 3))
                 parts += [mean, (square - mean.square()).clamp_min(0).sqrt()]  # `std` is slower
 

@@ -24,6 +24,7 @@ from pipeline.errors import ServingError
 from pipeline.recipe import Recipe, Strict
 from pipeline.serving.card import ModelCard
 from pipeline.serving.predictor import Predictor
+from pipeline.training.inference import answer
 from pipeline.training.inputs import normalise
 from pipeline.training.models import Network
 
@@ -57,7 +58,7 @@ class Edge(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Scale, normalise, classify, calibrate."""
-        logits = self.model(normalise(pixels.float() / 255, self._recipe))
+        logits = answer(self.model, normalise(pixels.float() / 255, self._recipe), self._recipe)
         return torch.softmax(logits / self._temperature, dim=1)
 
 

@@ -23,7 +23,7 @@ from pipeline.imaging.augment import Augmenter
 from pipeline.recipe import AugmentSpec, Recipe
 from pipeline.training.batches import Part
 from pipeline.training.devices import Device
-from pipeline.training.inference import BATCH_SIZE, predict, prepare_images
+from pipeline.training.inference import BATCH_SIZE, mirror_images, predict, prepare_images
 from pipeline.training.inputs import normalise
 from pipeline.training.models import Network
 from pipeline.training.progress import Stage
@@ -112,7 +112,10 @@ class PixelFeed:
 
 
 class FeatureFeed:
-    """Features of a frozen backbone: float [versions, n, f] of train, float32 [n, f] of val."""
+    """Features of a frozen backbone: float [versions, n, f] of train, float32 [versions, n, f] of val.
+
+    A second version is that of the mirror images: of train where they are shown, of val where they are asked.
+    """
 
     def __init__(self, pixels: PixelFeed, features: dict[str, torch.Tensor], device: Device) -> None:
         self.train, self.val = pixels.train, pixels.val
@@ -135,7 +138,10 @@ class FeatureFeed:
     def answer(self, model: Network, team: Team, *, batch_size: int) -> np.ndarray:
         """Probabilities of val, float64 [n, 4]; a head is too little work to be shared out."""
         with torch.inference_mode():
-            logits = [model.head(batch) for batch in torch.split(self._known, batch_size)]
+            logits = [
+                torch.stack([model.head(version) for version in batch]).mean(dim=0)
+                for batch in torch.split(self._known, batch_size, dim=1)
+            ]
             return torch.softmax(torch.cat(logits).double(), dim=1).cpu().numpy()
 
 
@@ -203,7 +209,7 @@ def _name_file(
     key = [
         [spec.recipe.model.name, tensors.hexdigest()],
         [hashlib.sha256(part.images.cpu().numpy().data).hexdigest() for part in held],
-        [spec.recipe.input.model_dump(), spec.recipe.augment.hflip > 0],
+        [spec.recipe.input.model_dump(), spec.recipe.augment.hflip > 0, spec.recipe.model.mirror],
         [describe_environment(device, team), _CODE],
     ]
     return Path(spec.cache) / "features" / f"{digest_json(key)[:24]}.safetensors"
@@ -241,14 +247,18 @@ def _compute(
                 with device.autocast():
                     seen = backbone(images.contiguous(memory_format=torch.channels_last))
             else:
-                seen = backbone(prepare_images(part.images[rows][:, None], recipe, device.name))
+                inputs = prepare_images(part.images[rows][:, None], recipe, device.name)
+                seen = backbone(mirror_images(inputs) if mirror else inputs)
             found.append(seen.cpu())
         kept = torch.cat(found)
         return team.gather(kept.float(), len(part)).to(kept.dtype)
 
-    mirrors = [False, True] if recipe.augment.hflip else [False]
-    versions = torch.stack([see(train, mirror, training=True) for mirror in mirrors])
-    return {"train": versions, "val": see(val, mirror=False, training=False)}
+    def stack(part: Part, mirrored: bool, *, training: bool) -> torch.Tensor:
+        mirrors = [False, True] if mirrored else [False]
+        return torch.stack([see(part, mirror, training=training) for mirror in mirrors])
+
+    shown, asked = recipe.augment.hflip > 0, recipe.model.mirror
+    return {"train": stack(train, shown, training=True), "val": stack(val, asked, training=False)}
 
 
 def _find_own(count: int, team: Team) -> slice:

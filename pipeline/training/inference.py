@@ -64,10 +64,27 @@ def predict(
             f"uint8 [n, {size}, {size}] or float [n, 1, {size}, {size}] in [0, 1]"
         )
     found = [
-        torch.softmax(model(prepare_images(batch, recipe, device)).double(), dim=1).cpu()
+        torch.softmax(answer(model, prepare_images(batch, recipe, device), recipe).double(), dim=1).cpu()
         for batch in torch.split(pixels, batch_size)
     ]
     return torch.cat(found).numpy() if len(pixels) else np.empty((0, 4))
+
+
+def answer(model: torch.nn.Module, inputs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """Logits [n, 4] of prepared images [n, c, h, w]; with `model.mirror` the mean with their mirror images'.
+
+    The images as they are go through the network first, their mirror images after them.
+    """
+    logits: torch.Tensor = model(inputs)
+    if not recipe.model.mirror:
+        return logits
+    mean: torch.Tensor = (logits + model(mirror_images(inputs))) / 2
+    return mean
+
+
+def mirror_images(images: torch.Tensor) -> torch.Tensor:
+    """The left–right mirror images of images [n, c, h, w], stored as a network likes them."""
+    return images.flip(-1).contiguous(memory_format=torch.channels_last)
 
 
 def prepare_images(batch: torch.Tensor, recipe: Recipe, device: str) -> torch.Tensor:

@@ -66,7 +66,9 @@ def test_a_variant_that_cannot_be_is_left_out_with_the_reason(capsys: pytest.Cap
 
 
 def test_an_unknown_ingredient_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"--only \['luck'\]: there are mirror, rotation"):
+    with pytest.raises(
+        SettingsError, match=r"--only \['luck'\]: there are mirror, asking about both sides, rotation"
+    ):
         choose_variants(RECIPES["slim64"], None, ["luck"])
 
 

@@ -138,6 +138,7 @@ def test_a_value_out_of_range_is_refused_by_its_field(fields: dict[str, Any], me
             "model.pool: attention is learnt, and ImageNet weights hold none; freeze less of the backbone",
         ),
         ({"model": {"name": "cnn3", "stochastic_depth": 0.1}}, "only slim has blocks to skip; leave it out"),
+        ({"model": {"name": "slim", "mirror": True}}, "never shows a mirror image; set augment.hflip"),
         ({"schedule": {"name": "cosine", "warmup_epochs": 3}}, "must be less than stopping.epochs"),
         ({"model": {"name": "timm:vgg19", "freeze": 0.5}}, "set model.weights or freeze: 0"),
         (

@@ -73,6 +73,17 @@ def test_looking_gives_the_probabilities_of_inference_to_the_bit():
     assert features.dtype == np.float32
 
 
+def test_asked_about_both_sides_it_keeps_what_the_image_itself_shows():
+    model, plain, pixels = make_network(), make_recipe(), draw(5)
+    asked = plain.model.model_copy(update={"mirror": True})
+    both = plain.model_copy(update={"model": asked})
+    expected = Eye(model, plain).look(pixels)
+    logits, features = Eye(model, both).look(pixels)
+    assert np.array_equal(torch.softmax(torch.from_numpy(logits), 1).numpy(), predict(model, pixels, both))
+    assert not np.allclose(logits, expected[0], atol=1e-4)
+    assert np.array_equal(features, expected[1])
+
+
 def test_batches_do_not_change_what_is_seen(monkeypatch: pytest.MonkeyPatch):
     from pipeline.serving import distance
 

@@ -43,9 +43,15 @@ def test_the_file_answers_as_torch_does_whatever_the_number_of_images(shades: Pa
 
 
 @needs_edge
-@pytest.mark.parametrize("name", ["slim", "timm:test_resnet"])
-def test_a_network_that_attends_is_exported_too(name: str, tmp_path: Path):
-    spec = {"input": {"size": 64, "channels": 1}, "model": {"name": name, "pool": "attention"}}
+@pytest.mark.parametrize(("name", "mirror"), [("slim", False), ("timm:test_resnet", False), ("slim", True)])
+def test_a_network_that_attends_is_exported_too_and_one_that_is_asked_about_both_sides(
+    name: str, mirror: bool, tmp_path: Path
+):
+    spec = {
+        "input": {"size": 64, "channels": 1},
+        "augment": {"hflip": 0.5},
+        "model": {"name": name, "pool": "attention", "mirror": mirror},
+    }
     recipe = Recipe.model_validate(make_recipe().model_dump() | spec)
     torch.manual_seed(0)
     (tmp_path / "work").mkdir()

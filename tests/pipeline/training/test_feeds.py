@@ -85,20 +85,29 @@ def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("augment", [{}, {"hflip": 0.5}], ids=["still", "mirrored"])
+@pytest.mark.parametrize(
+    ("augment", "asked"),
+    [({}, False), ({"hflip": 0.5}, False), ({"hflip": 0.5}, True)],
+    ids=["still", "mirrored", "asked about both"],
+)
 def test_the_head_learns_the_same_from_features_as_from_images(
-    frozen: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch, augment: dict[str, float]
+    frozen: Callable[..., TrainingSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    weights: str,
+    augment: dict[str, float],
+    asked: bool,
 ) -> None:
+    model = {"name": "slim", "weights": weights, "freeze": 1.0, "dropout": 0.2, "head": [8], "mirror": asked}
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     sizes = count_passes(monkeypatch)
-    kept, told = frozen("kept", augment=augment), Facts()
+    kept, told = frozen("kept", augment=augment, model=model), Facts()
     train(kept, told)
     assert not sizes
     assert "computed once for each image" in told.facts["features"]
     assert ("and its mirror image" in told.facts["features"]) == bool(augment)
     with monkeypatch.context() as patch:
         patch.setattr(feeds, "_may_keep", lambda *_: False)
-        plain = frozen("plain", augment=augment)
+        plain = frozen("plain", augment=augment, model=model)
         train(plain, SilentReporter())
     assert sum(sizes) == 3 * 24
     rows = [
@@ -112,7 +121,7 @@ def test_the_head_learns_the_same_from_features_as_from_images(
 
 
 def test_features_are_found_again_and_a_damaged_file_is_made_anew(
-    frozen: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    frozen: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch, weights: str, tmp_path: Path
 ) -> None:
     calls = []
     compute = feeds._compute
@@ -132,7 +141,9 @@ def test_features_are_found_again_and_a_damaged_file_is_made_anew(
         SilentReporter(),
     )
     train(frozen("fifth", cache=cache, augment={"hflip": 0.5}), SilentReporter())
-    assert len(list((tmp_path / "cache" / "features").iterdir())) == 3
+    asked = {"name": "slim", "weights": weights, "freeze": 1.0, "dropout": 0.2, "head": [8], "mirror": True}
+    train(frozen("sixth", cache=cache, augment={"hflip": 0.5}, model=asked), SilentReporter())
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 4
 
 
 @pytest.mark.parametrize(

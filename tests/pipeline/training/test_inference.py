@@ -10,7 +10,7 @@ from training_toys import make_recipe
 
 from pipeline.errors import CheckpointError, TrainingError, WeightsError
 from pipeline.training.checkpoints import write_best
-from pipeline.training.inference import load_model, predict
+from pipeline.training.inference import answer, load_model, predict, prepare_images
 from pipeline.training.models import Network, build_model
 
 
@@ -43,6 +43,22 @@ def test_the_batch_size_moves_nothing_that_counts(
 ) -> None:
     found = predict(model, images, make_recipe(), batch_size=batch_size)
     assert np.abs(found - predict(model, images, make_recipe())).max() < 1e-5
+
+
+def test_asked_about_both_sides_a_network_answers_with_the_mean_of_its_logits(
+    model: Network, images: np.ndarray
+) -> None:
+    both = make_recipe(augment={"hflip": 0.5}, model={"name": "slim", "mirror": True})
+    sides = [
+        torch.from_numpy(predict(model, side, make_recipe())).log()
+        for side in (images, images[..., ::-1].copy())
+    ]
+    found = predict(model, images, both)
+    assert np.allclose(found, torch.softmax((sides[0] + sides[1]) / 2, dim=1).numpy(), atol=1e-7)
+    assert np.abs(found - predict(model, images, make_recipe())).max() > 1e-5
+    assert np.allclose(found, predict(model, images[..., ::-1].copy(), both), atol=1e-7)
+    inputs = prepare_images(torch.from_numpy(images)[:3, None], both, "cpu")
+    assert answer(model, inputs, both).shape == (3, 4)
 
 
 def test_floats_are_taken_as_they_are(model: Network, images: np.ndarray) -> None:
