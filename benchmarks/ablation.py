@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.book import Book, tabulate
+from benchmarks.book import Book, identify, tabulate
 from benchmarks.homes import choose_recipe, open_home
 from benchmarks.ingredients import INGREDIENTS, change_fields, list_variants
 from pipeline.errors import FalxError, SettingsError
@@ -42,11 +42,14 @@ from resources.lifeline import die_with_parent
 DIGITS = 7
 
 
-def answer(spec: TrainingSpec) -> dict[str, Any]:
+def answer(specs: Sequence[TrainingSpec]) -> list[dict[str, Any]]:
     """Train to the end, or from the last finished epoch on, and answer val.
 
+    Args:
+        specs: they train alike: the first is trained, and asked in the way of each.
+
     Returns:
-        seconds, epochs, and probabilities [n][4] in the order of `load_parts`.
+        Of each seconds, epochs, and probabilities [n][4] in the order of `load_parts`.
     """
     import torch
 
@@ -55,15 +58,35 @@ def answer(spec: TrainingSpec) -> dict[str, Any]:
     from pipeline.training.loop import train
     from pipeline.training.spec import SilentReporter
 
-    torch.set_num_threads(spec.threads)
-    result = train(spec, SilentReporter())
-    _, val = load_parts(spec)
-    found = predict(load_model(spec.work, spec.recipe), val.images, spec.recipe)
-    return {
-        "seconds": round(result.seconds, 1),
-        "epochs": result.epochs,
-        "probabilities": np.round(found, DIGITS).tolist(),
-    }
+    first = specs[0]
+    torch.set_num_threads(first.threads)
+    result = train(first, SilentReporter())
+    _, val = load_parts(first)
+    model = load_model(first.work, first.recipe)
+    return [
+        {
+            "seconds": round(result.seconds, 1),
+            "epochs": result.epochs,
+            "probabilities": np.round(predict(model, val.images, spec.recipe), DIGITS).tolist(),
+        }
+        for spec in specs
+    ]
+
+
+def gather_alike(wanted: Sequence[tuple[str, TrainingSpec]]) -> list[list[tuple[str, TrainingSpec]]]:
+    """The trainings, those together that give the same weights and are only asked in another way.
+
+    Where val has a say in the training, what is asked of val changes the weights, too.
+    """
+    found: dict[str, list[tuple[str, TrainingSpec]]] = {}
+    for variant, spec in wanted:
+        recipe = spec.recipe
+        heeds = (
+            recipe.stopping.keep == "best" or recipe.stopping.patience or recipe.schedule.name == "plateau"
+        )
+        plain = recipe if heeds else change_fields(recipe, {"model.mirror": False})
+        found.setdefault(identify(spec.model_copy(update={"recipe": plain})), []).append((variant, spec))
+    return list(found.values())
 
 
 def train_missing(book: Book, wanted: Sequence[tuple[str, TrainingSpec]], code: str, at_once: int) -> int:
@@ -74,24 +97,27 @@ def train_missing(book: Book, wanted: Sequence[tuple[str, TrainingSpec]], code: 
     Returns:
         How many trainings failed; each is said, and the others go on.
     """
-    missing = [(variant, spec) for variant, spec in wanted if book.lacks(variant, spec)]
+    lacking = [(variant, spec) for variant, spec in wanted if book.lacks(variant, spec)]
+    missing = gather_alike(lacking)
     begun, failed = time.monotonic(), 0
-    say(f"{len(wanted) - len(missing)} of {len(wanted)} trainings are known, {len(missing)} to do")
+    say(f"{len(wanted) - len(lacking)} of {len(wanted)} answers are known, {len(missing)} trainings to do")
     with ProcessPoolExecutor(
         at_once, get_context("spawn"), initializer=die_with_parent, max_tasks_per_child=1
     ) as pool:
-        futures = {pool.submit(answer, spec): (variant, spec) for variant, spec in missing}
+        futures = {pool.submit(answer, [spec for _, spec in alike]): alike for alike in missing}
         for done, future in enumerate(as_completed(futures), start=1):
-            variant, spec = futures[future]
+            alike = futures[future]
+            names, spec = " and ".join(variant for variant, _ in alike), alike[0][1]
             try:
-                book.add(variant, spec, code, future.result())
+                for (variant, own), found in zip(alike, future.result(), strict=True):
+                    book.add(variant, own, code, found)
             except FalxError as error:
-                say(f"{variant}, seed {spec.seed}: {type(error).__name__}: {error}")
+                say(f"{names}, seed {spec.seed}: {type(error).__name__}: {error}")
                 failed += 1
                 continue
             shutil.rmtree(spec.work)
             left = (time.monotonic() - begun) / done * (len(missing) - done) / 60
-            say(f"{variant}, seed {spec.seed}: {len(missing) - done} to do, about {left:.0f} minutes")
+            say(f"{names}, seed {spec.seed}: {len(missing) - done} to do, about {left:.0f} minutes")
     return failed
 
 
