@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.answered import find_predictions, tell_earlier
 from assets.evidence import evidence_asset
 from assets.explanations import explanations_asset
 from assets.gate import GATE_INPUTS, inspect
@@ -12,6 +13,7 @@ from assets.materials import code_version, picture, preview, result_of, table_as
 from assets.partitions import split_grid_key
 from assets.predictions import predictions_asset
 from assets.trainings import specify_all
+from pipeline.errors import TableError
 from pipeline.protocols import list_protocols, protocol_path, split_table
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -137,7 +139,10 @@ def leaderboard(
     from pipeline.evaluation.optimism import leaderboard_figure
     from pipeline.evaluation.rankings import tell_rankings
 
-    names, digest = find_predictions(lake, raw_store), digest_leaderboard(lake, raw_store)
+    names, earlier = find_predictions(lake, raw_store), tell_earlier(lake, raw_store)
+    if not names and earlier:
+        raise TableError(f"leaderboard: there is nothing to rank; {earlier}")
+    digest = digest_leaderboard(lake, raw_store)
     if not lake.is_current("leaderboard", inputs=digest, code=CODE["leaderboard"]):
         verdicts: dict[str, str] = {
             protocol: decide_verdict(inspect(lake, protocol), protocol)
@@ -155,6 +160,7 @@ def leaderboard(
         optimism=dg.MetadataValue.md(told or "no recipe has a score under `patient` yet"),
         ranking=dg.MetadataValue.md(ranked or "no two recipes have scores under two protocols yet"),
         figure=picture(png(leaderboard_figure(frame)), "leaderboard"),
+        earlier=dg.MetadataValue.md(earlier or "every answer is to the test part as it is now"),
     )
 
 
@@ -191,15 +197,3 @@ def digest_leaderboard(lake: Lake, raw_store: RawStore) -> str:
     splits = [split_table(protocol) for protocol in list_protocols(raw_store.catalog.collections)]
     names = find_predictions(lake, raw_store)
     return lake.digest_inputs([*names, *splits, *GATE_INPUTS], {"draws": DRAWS})
-
-
-def find_predictions(lake: Lake, raw_store: RawStore) -> list[str]:
-    """The predictions tables in the lake, of recipes that the catalog still has; controls are no rivals."""
-    protocols = list_protocols(raw_store.catalog.collections)
-    wanted = [
-        f"predictions/{protocol_path(protocol)}/{name}"
-        for name, recipe in raw_store.catalog.recipes.items()
-        for protocol in protocols
-        if not recipe.is_control
-    ]
-    return sorted(name for name in wanted if lake.manifest(name) is not None)

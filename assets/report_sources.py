@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.answered import find_predictions, is_answered, name_table
 from assets.audit import COUNTED
-from assets.evaluation import DRAWS, PAIRED_DRAWS, find_predictions
+from assets.evaluation import DRAWS, PAIRED_DRAWS
 from assets.gate import inspect
 from assets.materials import code_version, digest_entries
 from assets.robustness import JUDGE, find_answered, measure_all, measure_model, read_judge
-from assets.trainings import judge, read_result, select_rows, work_folder
-from pipeline.errors import ReportError
+from assets.trainings import digest_data, judge, read_result, select_rows, work_folder
+from pipeline.errors import ReportError, ServingError
 from pipeline.labels import PROTOCOLS
 from pipeline.protocols import list_protocols, protocol_path, split_table
 from pipeline.recipe import Recipe
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.audit.facts import CollectionFact
     from pipeline.report.sources import ModelSources, ReleaseSources
+    from pipeline.serving.card import ModelCard
 
 CODE = code_version(
     *("report", "pages", "evaluation", "schemas/evaluation.py", "schemas/release.py"),
@@ -44,10 +46,10 @@ def gather_model_sources(
     """Everything behind the report of a recipe under a protocol; of several seeds the first is shown.
 
     Args:
-        anew: count metrics, evidence and the gate's verdict from the answers, and not take those stored.
+        anew: count metrics and evidence from the answers, and not take those stored.
 
     Raises:
-        ReportError: what training left is missing.
+        ReportError: what training left is missing, or the answers are of an earlier split.
         TableError: a table is missing or damaged.
     """
     from pipeline.report.sources import ModelSources
@@ -62,6 +64,8 @@ def gather_model_sources(
     validated = validated[validated["model_id"] == model_id]
     work = work_folder(raw_store, recipe, protocol, seed, model_id)
     known, card = read_recipe(work), read_card(work / "package" / "card.json")
+    if not is_of_today(lake, known, protocol, card):
+        raise ReportError(tell_outdated(recipe, protocol))
     metrics, evidence = (
         count(clean, validated) if anew else (take(lake, name, place, model_id) for name in COUNTS)
     )
@@ -69,12 +73,12 @@ def gather_model_sources(
     return ModelSources(
         recipe=known,
         protocol=protocol,
-        gate=judge(known, tell_verdict(lake, protocol)) if anew else card.gate,
+        gate=judge(known, tell_verdict(lake, protocol)),
         answers=clean,
         metrics=metrics[metrics["variant"] == "clean"],
         evidence=evidence,
         robustness=measure_one(lake, first, validated, protocol),
-        board=rank_one(lake, recipe, protocol),
+        board=rank_one(lake, known, protocol),
         used=used,
         groups=lake.read("groups"),
         patients=lake.read("patients"),
@@ -83,6 +87,20 @@ def gather_model_sources(
         history=[json.loads(line) for line in (work / "history.jsonl").read_text("utf-8").splitlines()],
         card=card,
         place=place,
+    )
+
+
+def is_of_today(lake: Lake, recipe: Recipe, protocol: str, card: "ModelCard") -> bool:
+    """Whether a model was trained on, and answered, what its recipe would be given now."""
+    digest = digest_data(recipe, protocol, lake)[: len(card.data_digest)]
+    return card.data_digest == digest and is_answered(lake, recipe, protocol)
+
+
+def tell_outdated(recipe: str, protocol: str) -> str:
+    """What to say of answers that are of an earlier split."""
+    return (
+        f"{recipe} under {protocol}: the split has changed since it was trained, so its score stands for "
+        f"images of then; make train RECIPE={recipe} PROTOCOL={protocol} trains and reports it anew"
     )
 
 
@@ -140,13 +158,17 @@ def measure_one(
     return measure_model(answers, validated, judge)
 
 
-def rank_one(lake: Lake, recipe: str, protocol: str) -> "pd.DataFrame":
-    """Rows of the leaderboard of one recipe: this protocol, and the three that always exist."""
+def rank_one(lake: Lake, recipe: Recipe, protocol: str) -> "pd.DataFrame":
+    """Rows of the leaderboard of one recipe: this protocol, and the three that always exist.
+
+    Of those, the ones that answered the test part as it is now.
+    """
     from pipeline.evaluation.leaderboard import rank_recipes
 
     wanted = dict.fromkeys((protocol, *PROTOCOLS))
-    tables = [f"predictions/{protocol_path(one)}/{recipe}" for one in wanted]
-    frames = (lake.read(table) for table in tables if lake.manifest(table) is not None)
+    tables = {one: name_table(recipe.name, one) for one in wanted}
+    answered = [one for one in wanted if has_table(lake, tables[one]) and is_answered(lake, recipe, one)]
+    frames = (lake.read(tables[one]) for one in answered)
     # The verdicts stand in each protocol's own report.
     return rank_recipes(frames, dict.fromkeys(wanted, ""), draws=DRAWS)
 
@@ -239,7 +261,35 @@ def list_models(lake: Lake, recipe: str, protocol: str) -> list[str]:
 
 
 def find_cells(lake: Lake, raw_store: RawStore) -> list[tuple[str, str]]:
-    """(recipe, protocol) of every cell that can be reported: answered, scored and weighed."""
+    """(recipe, protocol) of every cell that can be reported: answered, scored and weighed as data is now."""
+    outdated = set(find_outdated(lake, raw_store))
+    return [cell for cell in list_scored(lake, raw_store) if cell not in outdated]
+
+
+def find_outdated(lake: Lake, raw_store: RawStore) -> list[tuple[str, str]]:
+    """(recipe, protocol) of every scored cell whose model was trained or asked under an earlier split.
+
+    A cell whose training files are gone is not among them: its report says so.
+    """
+    from pipeline.serving.card import read_card
+
+    found = []
+    for recipe, protocol in list_scored(lake, raw_store):
+        answers = lake.read(name_table(recipe, protocol))
+        seed = int(answers["seed"].min())
+        model_id = str(answers.loc[answers["seed"] == seed, "model_id"].iloc[0])
+        work = work_folder(raw_store, recipe, protocol, seed, model_id)
+        try:
+            known, card = read_recipe(work), read_card(work / "package" / "card.json")
+        except (ReportError, ServingError):
+            continue
+        if not is_of_today(lake, known, protocol, card):
+            found.append((recipe, protocol))
+    return found
+
+
+def list_scored(lake: Lake, raw_store: RawStore) -> list[tuple[str, str]]:
+    """(recipe, protocol) of every cell that is answered, scored and weighed."""
     return [
         (recipe, protocol)
         for recipe in raw_store.catalog.recipes

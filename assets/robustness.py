@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.evaluation import DRAWS, find_predictions
+from assets.answered import find_predictions
+from assets.evaluation import DRAWS
 from assets.materials import code_version, result_of, table_asset
 from resources.lake import Lake
 from resources.raw import RawStore

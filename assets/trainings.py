@@ -38,10 +38,7 @@ def specify_training(
     recipe: Recipe, protocol: str, seed: int, lake: Lake, raw_store: RawStore, trainer: Trainer
 ) -> TrainingSpec:
     """Everything that a training is, with the id that its content gives it."""
-    split = lake.read(split_table(protocol))
-    data_digest = digest_rows(split, recipe, protocol)
-    if recipe.loss.box:
-        data_digest = digest_json([data_digest, digest_boxes(lake.read("patients"), split)])
+    data_digest = digest_data(recipe, protocol, lake)
     degradations = choose_degradations(recipe, raw_store.catalog.degradations)
     identity = {
         "recipe": identify_recipe(recipe),
@@ -94,6 +91,13 @@ def identify_recipe(recipe: Recipe) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _digest_weights(path: Path, _changed: int, _size: int) -> str:
     return digest_file(path)
+
+
+def digest_data(recipe: Recipe, protocol: str, lake: Lake) -> str:
+    """Digest of the data that a recipe would be trained, validated and tested on as the lake is now."""
+    split = lake.read(split_table(protocol))
+    rows = digest_rows(split, recipe, protocol)
+    return digest_json([rows, digest_boxes(lake.read("patients"), split)]) if recipe.loss.box else rows
 
 
 def digest_rows(split: "pd.DataFrame", recipe: Recipe, protocol: str) -> str:

@@ -49,6 +49,7 @@ def list_cells(catalog: Catalog) -> list[dg.MultiPartitionKey]:
 
 def report(graph: Graph, settings: Settings, seconds: float) -> None:
     """Print what was found, what the models score, and where to look."""
+    from assets.answered import tell_earlier
     from pipeline.evaluation.leaderboard import render_leaderboard, tell_optimism
     from pipeline.phantoms.key import KEY_NAME, read_key
     from pipeline.phantoms.verdict import judge
@@ -60,6 +61,8 @@ def report(graph: Graph, settings: Settings, seconds: float) -> None:
         say(f"  {verdict.describe()}")
     board = graph.lake.read("leaderboard")
     say("\n" + render_leaderboard(board))
+    if earlier := tell_earlier(graph.lake, graph.raw_store):
+        say(f"  {earlier}\n")
     for line in tell_optimism(board):
         say(f"  {line}")
     made = sum(len(outcome.made) for outcome in graph.outcomes)

@@ -1,7 +1,7 @@
 """`make report`: the pages of every trained model and of the release, where they are missing or outdated."""
 
 from assets.partitions import grid_key
-from assets.report_sources import find_cells
+from assets.report_sources import find_cells, find_outdated, tell_outdated
 from assets.reports import RELEASE, locate
 from commands.graph import Graph
 from commands.work import open_graph, tracking_server
@@ -18,9 +18,11 @@ def run_reports() -> int:
         ReportError: no model has been trained and scored.
     """
     with open_graph("make report") as (graph, settings):
+        outdated = find_outdated(graph.lake, graph.raw_store)
         if not find_cells(graph.lake, graph.raw_store):
             raise ReportError(
-                "no model has answers and figures in the lake yet, so there is nothing to report; "
+                "; ".join(tell_outdated(*cell) for cell in outdated)
+                or "no model has answers and figures in the lake yet, so there is nothing to report; "
                 "make train RECIPE=… PROTOCOL=… first, or make demo"
             )
         with tracking_server(graph, settings):
@@ -41,6 +43,8 @@ def refresh_reports(graph: Graph) -> None:
         f"report: {len(made)} made, {len(outcomes) - len(made)} reused in "
         f"{sum(o.seconds for o in outcomes):.0f} s"
     )
+    for cell in find_outdated(graph.lake, graph.raw_store):
+        say(f"note: {tell_outdated(*cell)}; its page is left as it was")
 
 
 def name_reports(graph: Graph) -> None:

@@ -54,6 +54,7 @@ def run_curation() -> int:
 
 def run_training(recipe: str, protocol: str) -> int:
     """One recipe under one protocol, and the leaderboard anew; prints it."""
+    from assets.answered import tell_earlier
     from assets.partitions import grid_key
     from assets.trainings import require_weights
     from commands.reports import name_reports, refresh_reports
@@ -73,6 +74,8 @@ def run_training(recipe: str, protocol: str) -> int:
             say(graph.refresh("compare").describe())
             refresh_reports(graph)
         say(render_leaderboard(graph.lake.read("leaderboard")))
+        if earlier := tell_earlier(graph.lake, graph.raw_store):
+            say(f"  {earlier}\n")
         name_reports(graph)
     return 0
 

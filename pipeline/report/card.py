@@ -32,7 +32,7 @@ def render_model_card(document: Document) -> str:
         f"**{DISCLAIMER}**",
         f"Macro-F1 {document.figure('claim/macro_f1')} on {said('claim/n')} test images in "
         f"{said('claim/groups')} groups, {said('claim/patients')} known patients among them. "
-        f"{said('claim/safety')}. Gate: {said('claim/gate')}.",
+        f"{said('claim/safety')}. Gate: {said('claim/gate')}.{_say_gate_then(document)}",
         "## Model details\n\n" + _list_details(document),
         f"## Uses\n\n### Direct use\n\n{said('contract/intended_use')}",
         f"### Out-of-scope use\n\n{said('contract/disclaimer')}",
@@ -75,6 +75,11 @@ def render_release_card(document: Document) -> str:
     parts += [f"The test part of `patient` was opened: {said('openings/count')}."]
     parts += ["## Limits\n\n" + _bullets(LIMITS)]
     return "\n\n".join(parts) + "\n"
+
+
+def _say_gate_then(document: Document) -> str:
+    key = "claim/gate_then"
+    return f" When it was trained: {document.printed(key)}." if key in document.facts else ""
 
 
 def _list_details(document: Document) -> str:

@@ -90,6 +90,8 @@ def _add_claim(tally: Tally, sources: ModelSources) -> None:
     told = tell_safety(sources.protocol, answers, sources.groups)
     tally.text("claim/safety", told, "groups", "what may not lie on both sides of the split")
     tally.text("claim/gate", sources.gate, f"splits/{sources.place.rsplit('/', 1)[0]}", "verdict of the gate")
+    if sources.card.gate != sources.gate:
+        tally.text("claim/gate_then", sources.card.gate, "package/card.json", "the verdict before training")
     _add_optimism(tally, sources)
 
 

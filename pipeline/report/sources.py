@@ -22,7 +22,7 @@ class ModelSources:
     recipe: Recipe
     protocol: str
     gate: str
-    """Verdict of the gate that the model was trained behind."""
+    """Verdict of the gate on the split as it is now; `card` has the one that the model was trained behind."""
     answers: pd.DataFrame
     """Clean rows of `predictions`, of the shown model."""
     metrics: pd.DataFrame

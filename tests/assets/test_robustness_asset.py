@@ -10,6 +10,7 @@ from assets.report_sources import measure_one
 from assets.robustness import JUDGE, digest_robustness, find_answered, robustness
 from pipeline.evaluation.robustness import REFERENCE
 from pipeline.labels import LABELS
+from pipeline.tables import find_table
 from resources.lake import Lake
 
 
@@ -22,7 +23,7 @@ def answer(recipe: str, seed: int = 0, *, variants: tuple[str, ...] = ("clean",)
         scores = random.dirichlet(np.ones(4), 40) * 0.6
         scores[np.arange(40), truth] += 0.4
         frame = pd.DataFrame({"image_id": [f"{part}{index}" for index in range(40)]})
-        frame = frame.assign(path=frame["image_id"], collection="c", variant=variant)
+        frame = frame.assign(path=frame["image_id"], collection="masoudnickparvar", variant=variant)
         frame = frame.assign(
             label=[LABELS[code] for code in truth], group_id=[f"g{i // 2}" for i in range(40)]
         )
@@ -44,7 +45,14 @@ def write(lake: Lake, recipe: str, *seeds: int, val: bool = True) -> None:
 
 @pytest.fixture
 def lake(store) -> Lake:
-    return Lake(home=store.home)
+    """A lake whose test part of `patient` are the forty images."""
+    lake, rows = Lake(home=store.home), answer("cnn3")
+    groups = rows[["image_id", "group_id"]].assign(picture_id=rows["image_id"], patient_id=None, safety="s")
+    split = rows[["image_id", "collection", "path", "label"]].assign(split="test", why="w", copy_rank=0)
+    split = split.assign(collection="masoudnickparvar", picture_id=rows["image_id"])
+    for name, frame in (("groups", groups), ("splits/patient", split)):
+        lake.write(name, frame[find_table(name).names], inputs="i", code="c")
+    return lake
 
 
 def run(asset: dg.AssetsDefinition, lake: Lake, store) -> dg.AssetMaterialization:

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.evaluation import digest_leaderboard, find_predictions
+from assets.answered import find_predictions, tell_earlier
+from assets.evaluation import digest_leaderboard, leaderboard
 from assets.predictions import predict_one, record_opening
 from assets.training import describe_params, describe_run
 from assets.trainings import (
@@ -19,10 +21,11 @@ from assets.trainings import (
     read_result,
     require_weights_of,
     run_key,
+    select_rows,
     specify_all,
 )
 from pipeline.catalog import load_catalog
-from pipeline.errors import TrainingError, WeightsError
+from pipeline.errors import TableError, TrainingError, WeightsError
 from pipeline.labels import LABELS
 from pipeline.recipe import AugmentSpec, PretrainingSpec
 from resources.ledgers import read_rows
@@ -214,41 +217,70 @@ def test_an_opening_of_the_test_part_is_a_row_in_the_ledger(specify, curated):
     assert rows["opened_at"].is_monotonic_increasing
 
 
+def answer_test_part(lake, recipe) -> pd.DataFrame:
+    """Answers to the test part of `patient` as it is now, all alike."""
+    used = select_rows(lake.read("splits/patient"), recipe, "patient")
+    test = used[used["split"] == "test"].merge(lake.read("groups"), on="image_id")
+    named = {"model_id": "m", "recipe": recipe.name, "protocol": "patient", "seed": 0, "variant": "clean"}
+    rows = test[["image_id", "collection", "path", "label", "group_id"]].assign(**named)
+    return rows.assign(**{f"p_{label}": 0.25 for label in LABELS})
+
+
 def test_predictions_of_recipes_that_left_the_catalog_are_not_ranked(curated):
     lake, store = curated
-    row = {"model_id": "m", "protocol": "patient", "seed": 0, "image_id": "a", "collection": "c", "path": "p"}
-    row |= {
-        "variant": "clean",
-        "label": "glioma",
-        "group_id": "g",
-        **{f"p_{label}": 0.25 for label in LABELS},
-    }
+    frame = answer_test_part(lake, store.catalog.recipes["resnet18d"])
+    assert len(frame)
     for recipe in ("resnet18d", "gone"):
-        frame = pd.DataFrame([row | {"recipe": recipe}])
-        lake.write(f"predictions/patient/{recipe}", frame, inputs="i", code="c")
+        lake.write(f"predictions/patient/{recipe}", frame.assign(recipe=recipe), inputs="i", code="c")
+    assert find_predictions(lake, store) == ["predictions/patient/resnet18d"]
+
+
+def test_groups_under_other_names_are_the_same_groups(curated):
+    lake, store = curated
+    recipe = store.catalog.recipes["resnet18d"]
+    lake.write("predictions/patient/resnet18d", answer_test_part(lake, recipe), inputs="i", code="c")
+    groups = lake.read("groups")
+    lake.write("groups", groups.assign(group_id="z" + groups["group_id"]), inputs="j", code="c")
+    assert find_predictions(lake, store) == ["predictions/patient/resnet18d"]
+
+
+@pytest.mark.parametrize("change", ["an image more", "another label", "another group"])
+def test_answers_to_an_earlier_test_part_are_left_out_and_told(curated, change):
+    lake, store = curated
+    recipe = store.catalog.recipes["resnet18d"]
+    lake.write("predictions/patient/resnet18d", answer_test_part(lake, recipe), inputs="i", code="c")
+    assert tell_earlier(lake, store) == ""
+    split, groups = lake.read("splits/patient"), lake.read("groups")
+    tested = split.index[split["split"] == "test"][0]
+    if change == "an image more":
+        split.loc[split.index[split["split"] == "train"][0], "split"] = "test"
+    elif change == "another label":
+        split.loc[tested, "label"] = LABELS[LABELS.index(split.loc[tested, "label"]) - 1]
+    else:
+        here = groups["image_id"] == split.loc[tested, "image_id"]
+        groups.loc[here, "group_id"] = groups.loc[~here, "group_id"].iloc[0]
+    lake.write("splits/patient", split, inputs="j", code="c")
+    lake.write("groups", groups, inputs="j", code="c")
+    assert find_predictions(lake, store) == []
+    told = tell_earlier(lake, store)
+    assert "left out, since the test part has changed since they answered: resnet18d under patient" in told
+    assert "make train RECIPE=resnet18d PROTOCOL=patient" in told
+    with pytest.raises(
+        TableError, match="there is nothing to rank; left out, since the test part has changed"
+    ):
+        dg.materialize([leaderboard], resources={"lake": lake, "raw_store": store})
+    lake.write("predictions/patient/resnet18d", answer_test_part(lake, recipe), inputs="j", code="c")
     assert find_predictions(lake, store) == ["predictions/patient/resnet18d"]
 
 
 def test_the_leaderboards_digest_follows_every_predictions_table(curated):
     lake, store = curated
     before = digest_leaderboard(lake, store)
-    row = {
-        "model_id": "m",
-        "recipe": "cnn3",
-        "protocol": "patient",
-        "seed": 0,
-        "image_id": "i",
-        "collection": "c",
-        "path": "p",
-        "variant": "clean",
-        "label": LABELS[0],
-        "group_id": "g",
-        **{f"p_{name}": 0.25 for name in LABELS},
-    }
-    lake.write("predictions/patient/cnn3", pd.DataFrame([row]), inputs="i", code="c")
+    frame = answer_test_part(lake, store.catalog.recipes["resnet18d"])
+    lake.write("predictions/patient/resnet18d", frame, inputs="i", code="c")
     added = digest_leaderboard(lake, store)
     assert added != before
-    lake.write("predictions/patient/cnn3", pd.DataFrame([row | {"p_glioma": 0.3}]), inputs="i", code="c")
+    lake.write("predictions/patient/resnet18d", frame.assign(p_glioma=0.3), inputs="i", code="c")
     assert digest_leaderboard(lake, store) not in (before, added)
     assert digest_leaderboard(lake, store) == digest_leaderboard(lake, store)
 
@@ -261,14 +293,7 @@ def test_a_control_carries_its_name_as_verdict_and_is_neither_ranked_nor_release
     spec = specify("slim64")[0]
     control = spec.model_copy(update={"recipe": recipe})
     assert "A control: it must score chance." in describe_run(control, judge(recipe, "passed"))
-    row = {"model_id": "m", "protocol": "patient", "seed": 0, "image_id": "a", "collection": "c", "path": "p"}
-    row |= {
-        "variant": "clean",
-        "label": "glioma",
-        "group_id": "g",
-        **{f"p_{label}": 0.25 for label in LABELS},
-    }
     for name in ("slim64", "slim64_shuffled"):
-        frame = pd.DataFrame([row | {"recipe": name}])
+        frame = answer_test_part(lake, store.catalog.recipes[name])
         lake.write(f"predictions/patient/{name}", frame, inputs="i", code="c")
     assert find_predictions(lake, store) == ["predictions/patient/slim64"]

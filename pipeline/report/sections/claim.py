@@ -42,13 +42,19 @@ def render_claim(page: Marker) -> Html:
                 "div",
                 tag("p", *sentence, class_="big"),
                 tag("p", tag("b", "Safety: "), page.show("claim/safety"), "."),
-                tag("p", tag("b", "Gate: "), page.show("claim/gate"), "."),
+                tag("p", tag("b", "Gate: "), page.show("claim/gate"), ".", _say_gate_then(page)),
                 class_="claim",
             ),
             _tabulate_protocols(page),
             tag("p", page.show("recipe/description"), class_="small"),
         ]
     )
+
+
+def _say_gate_then(page: Marker) -> Html:
+    """The verdict that the model was trained behind, where collections have come or gone since."""
+    key = "claim/gate_then"
+    return join([" When it was trained: ", page.show(key), "."]) if key in page else join([])
 
 
 def _say_optimism(page: Marker, protocol: str) -> Html:
