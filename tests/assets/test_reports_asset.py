@@ -10,7 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from report_homes import RECIPE, Shelf, fill, release, report
 
-from assets.report_sources import find_cells, gather_release_sources, read_recipe
+from assets.report_sources import (
+    find_cells,
+    find_outdated,
+    gather_model_sources,
+    gather_release_sources,
+    read_recipe,
+)
 from assets.reports import find_reports, is_reported, locate
 from assets.trainings import CONTROL
 from commands.__main__ import main
@@ -237,6 +243,53 @@ def test_verify_says_which_models_have_no_report(reported, capsys):
     code, said = verify(capsys)
     assert code == 0
     assert f"note: no report yet of {RECIPE} under patient; make report" in said
+
+
+def train_on_one_image_less(lake) -> None:
+    """The split of `patient` as it may be after collections came or went: the test part is the same."""
+    split, groups = lake.read("splits/patient"), lake.read("groups")
+    sizes = groups.groupby("group_id")["image_id"].transform("size")
+    alone = set(groups.loc[sizes == 1, "image_id"])
+    trained = split.index[(split["split"] == "train") & split["image_id"].isin(alone)]
+    split.loc[trained[0], ["split", "why"]] = ["left_out", "bridges two splits"]
+    lake.write("splits/patient", split, inputs="later", code="c")
+
+
+def test_a_report_of_an_earlier_split_is_left_as_it_was_and_told(reported, capsys):
+    lake, store = reported
+    train_on_one_image_less(lake)
+    assert find_outdated(lake, store) == [(RECIPE, "patient")]
+    assert find_cells(lake, store) == [(RECIPE, "published")]
+    with pytest.raises(ReportError, match=f"{RECIPE} under patient: the split has changed since it was"):
+        gather_model_sources(lake, store, RECIPE, "patient")
+    code, said = verify(capsys)
+    assert f"old   {PATIENT}: not verified; {RECIPE} under patient: the split has changed" in said
+    assert f"make train RECIPE={RECIPE} PROTOCOL=patient trains and reports it anew" in said
+    assert code == 0, said
+
+
+def test_changed_answers_do_not_pass_as_those_of_an_earlier_split(reported, capsys):
+    lake, _store = reported
+    train_on_one_image_less(lake)
+    table = f"predictions/patient/{RECIPE}"
+    lake.write(table, move_one_answer(lake.read(table)), inputs="i", code="c")
+    code, said = verify(capsys)
+    assert code == 1
+    assert f"WRONG {PATIENT}: cannot be verified: {RECIPE} under patient: the split has changed" in said
+
+
+def test_optimism_is_counted_from_answers_to_the_test_parts_of_today_alone(reported):
+    lake, store = reported
+    assert set(gather_model_sources(lake, store, RECIPE, "published").board["protocol"]) == {
+        "published",
+        "patient",
+    }
+    split = lake.read("splits/patient")
+    split.loc[split.index[split["split"] == "test"][0], "split"] = "left_out"
+    lake.write("splits/patient", split, inputs="later", code="c")
+    board = gather_model_sources(lake, store, RECIPE, "published").board
+    assert board["protocol"].tolist() == ["published"]
+    assert board["optimism"].isna().all()
 
 
 def test_verify_refuses_a_report_of_no_protocol(reported, capsys):
