@@ -8,11 +8,11 @@ HOME is curated (`make curate`); settings come from the environment, as for `mak
 on the train part of a protocol, behind its gate, and answers its val part; the test part is not opened.
 With --change the variants are the recipe with those fields, and such --only as are named besides.
 FILE.json keeps each answer: the same command again trains only what it lacks, and goes on within a training
-that was interrupted. A result is kept while recipe, seed and data are the same; where the code changed
-meanwhile, the table says so. Prints Markdown: macro-F1 on val, mean and spread over seeds, and the mean
-paired difference from the recipe as it is, with the 95 % interval of a group bootstrap (all seeds on the same
-draws of val groups); a dash where one seed has no spread, or too few groups no interval. Where a recipe keeps
-its best epoch, val has chosen that epoch: `stopping.keep: last` is fair.
+that was interrupted. A result is kept while recipe, weights, degradations, seed and data are the same; where
+the code changed meanwhile, the table says so. Prints Markdown: macro-F1 on val, mean and spread over seeds,
+and the mean paired difference from the recipe as it is, with the 95 % interval of a group bootstrap (all
+seeds on the same draws of val groups); a dash where one seed has no spread, or too few groups no interval.
+Where a recipe keeps its best epoch, val has chosen that epoch: `stopping.keep: last` is fair.
 """
 
 import argparse
@@ -109,8 +109,7 @@ def train_missing(book: Book, wanted: Sequence[tuple[str, TrainingSpec]], code: 
             alike = futures[future]
             names, spec = " and ".join(variant for variant, _ in alike), alike[0][1]
             try:
-                for (variant, own), found in zip(alike, future.result(), strict=True):
-                    book.add(variant, own, code, found)
+                book.add_all(alike, code, future.result())
             except FalxError as error:
                 say(f"{names}, seed {spec.seed}: {type(error).__name__}: {error}")
                 failed += 1

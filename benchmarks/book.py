@@ -17,7 +17,7 @@ from pipeline.evaluation.bootstrap import find_interval
 from pipeline.evaluation.comparison import DRAWS
 from pipeline.evaluation.predictions import CLEAN, PROBABILITIES
 from pipeline.evaluation.standings import measure_standings
-from pipeline.training.spec import TrainingSpec
+from pipeline.training.spec import PROSE, TrainingSpec
 
 Result = dict[str, Any]
 
@@ -69,17 +69,36 @@ class Book:
 
     def add(self, variant: str, spec: TrainingSpec, code: str, answer: Mapping[str, Any]) -> None:
         """Keep the answer of a training, at once."""
-        row = {"variant": variant, "seed": spec.seed, "identity": identify(spec), "code": code, **answer}
-        self.results[variant, spec.seed] = row
+        self.add_all([(variant, spec)], code, [answer])
+
+    def add_all(
+        self, asked: Sequence[tuple[str, TrainingSpec]], code: str, answers: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Keep all answers of a training, or none of them where a kill comes first."""
+        for (variant, spec), answer in zip(asked, answers, strict=True):
+            row = {"variant": variant, "seed": spec.seed, "identity": identify(spec), "code": code, **answer}
+            self.results[variant, spec.seed] = row
+        spec = asked[0][1]
         rows = [self.results[key] for key in sorted(self.results)]
         stored = {"recipe": spec.recipe.name, "protocol": self.protocol, "images": self.images}
         write_text(self.path, json.dumps(stored | {"results": rows}) + "\n")
 
 
 def identify(spec: TrainingSpec) -> str:
-    """What a result stands for: recipe, protocol, seed and data; not the code, unlike a model id."""
-    fields = spec.describe_identity()
-    return digest_json({name: value for name, value in fields.items() if name != "model_id"})
+    """What a result stands for: recipe, protocol, seed, data, degradations and weights; not the code.
+
+    Of the recipe what it says otherwise than by default, so that a field that recipes have gained since makes
+    no other one of it; of a weights file its content.
+    """
+    from assets.trainings import identify_recipe
+
+    fields = {
+        "recipe": spec.recipe.model_dump(mode="json", exclude=set(PROSE), exclude_defaults=True),
+        "weights": identify_recipe(spec.recipe)["model"]["weights"],
+        "degradations": {name: entry.model_dump(mode="json") for name, entry in spec.degradations.items()},
+        **spec.model_dump(mode="json", include={"data_digest", "protocol", "seed"}),
+    }
+    return digest_json(fields)
 
 
 def tabulate(book: Book, *, draws: int = DRAWS) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from pipeline.labels import LABELS
 from pipeline.schemas import TABLES
 
 REFERENCE = "cnn3"
+KEY = ["collection", "path"]
 
 ROBUSTNESS = {
     "mean_accuracy": "accuracy, mean over the severities; `all`: then over the degradations",
@@ -51,21 +52,26 @@ class Ladder:
 
 
 def climb(predictions: pd.DataFrame) -> Ladder:
-    """The checked rows of one model, by degradation and severity.
+    """The checked rows of one model, by degradation and severity, of the images that are degraded.
+
+    Those may be fewer than the clean ones (`variants` has a limit); then the others are left out.
 
     Raises:
-        TableError: no clean or no degraded row; a variant covers other images than the clean one.
+        TableError: no clean or no degraded row; two variants cover different images, or ones that the model
+            has no clean answer to.
     """
     answers = {str(name): part for name, part in predictions.groupby("variant", sort=True)}
     model = predictions["model_id"].iloc[0]
     if CLEAN not in answers or len(answers) < 2:
         raise TableError(f"robustness: model {model} needs clean and degraded rows, it has {sorted(answers)}")
-    images = _list_images(answers[CLEAN])
+    first = next(name for name in answers if name != CLEAN)
+    images = _list_images(answers[first])
+    answers[CLEAN] = _choose(answers[CLEAN], images)
     for name, part in answers.items():
         if _list_images(part) != images:
             raise TableError(
-                f"robustness: model {model} answered {len(part)} images of {name} and {len(images)} clean "
-                "ones, not the same; materialise predictions again"
+                f"robustness: model {model} answered {len(part)} images of {name} and {len(images)} of "
+                f"{first}, not the same; materialise predictions again"
             )
     degraded: dict[str, list[Answers]] = {}
     for name in sorted(set(answers) - {CLEAN}):
@@ -130,9 +136,14 @@ def tell_robustness(robustness: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _choose(rows: pd.DataFrame, images: list[tuple[str, ...]]) -> pd.DataFrame:
+    """The rows of some images, as `_list_images` names them."""
+    wanted = pd.MultiIndex.from_tuples([image[: len(KEY)] for image in images])
+    return rows[pd.MultiIndex.from_frame(rows[KEY]).isin(wanted)]
+
+
 def _list_images(rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    columns = ["collection", "path", "label", "group_id"]
-    return sorted(rows[columns].itertuples(index=False, name=None))
+    return sorted(rows[[*KEY, "label", "group_id"]].itertuples(index=False, name=None))
 
 
 def _list_sums(ladder: Ladder, temperature: float) -> list[Floats]:
@@ -153,8 +164,9 @@ def _list_reference(frame: pd.DataFrame, ladder: Ladder, reference: pd.DataFrame
         return []
     other = check_predictions(reference)
     other = other[other["variant"].isin(frame["variant"])]
-    clean = [_list_images(rows[rows["variant"] == CLEAN]) for rows in (frame, other)]
-    if clean[0] != clean[1] or set(other["variant"]) != set(frame["variant"]):
+    degraded = [rows.loc[rows["variant"] != CLEAN].drop_duplicates(KEY) for rows in (frame, other)]
+    alike = _list_images(degraded[0]) == _list_images(degraded[1])
+    if not alike or set(other["variant"]) != set(frame["variant"]):
         return []
     steps = climb(other).degraded
     return [_flatten([one for name in ladder.degraded for one in steps[name]])]

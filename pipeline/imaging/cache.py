@@ -1,8 +1,9 @@
 """Decoded images, once and for all: one memory-mapped uint8 array a set of images and size.
 
 `<root>/<key>.npy` holds the pixels [n, size, size], `<key>.json` the image ids in the same order; it is
-written last, so its presence means complete. The key is a digest of size, sorted image ids and the decoder's
-code: a cache never goes stale, and whoever builds it gets the same bytes.
+written last, so its presence means complete. The key is a digest of size, sorted image ids, the decoder's
+code and the versions of the libraries behind it: a cache never goes stale, and whoever builds it gets the
+same bytes.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -29,8 +31,11 @@ from pipeline.imaging.decode import decode_image, resize_grey
 
 _log = logging.getLogger(__name__)
 
-_FOLDER = Path(__file__).parent
-_DECODER = digest_sources([_FOLDER / "decode.py", _FOLDER / "matlab.py"])
+DECODER = ("decode.py", "dicom.py", "jpeg.py", "matlab.py", "windows.py")
+"""Every module of this folder that has a say in what a file's bytes become."""
+
+_CODE = digest_sources(Path(__file__).with_name(name) for name in DECODER)
+_VERSIONS = [PIL.__version__, cv2.__version__, version("h5py"), version("pydicom")]
 _IMAGES_A_WORKER = 64
 
 
@@ -98,7 +103,7 @@ def open_cache(
         FalxError: the cache cannot be written, for want of room for example.
     """
     files = _list_files(rows, folders)
-    key = digest_json([size, list(files), _DECODER, PIL.__version__, cv2.__version__])
+    key = digest_json([size, list(files), _CODE, _VERSIONS])
     path = root / f"{size}-{key[:24]}.npy"
     cache = _open_whole(path, list(files), size)
     if cache is not None:

@@ -6,6 +6,7 @@ tensors, the pixels, the input and the arithmetic.
 """
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +33,11 @@ from pipeline.training.spec import TrainingSpec
 from pipeline.training.state import State, describe_environment, explaining
 from pipeline.training.team import Team
 
-_CODE = digest_sources([Path(__file__), Path(__file__).with_name("inputs.py")])
+_FOLDER = Path(__file__).parent
+SOURCES = (*_FOLDER.glob("*.py"), *_FOLDER.with_name("imaging").rglob("*.py"))
+"""Whatever has a say in features: networks, arithmetic, and how images are drawn."""
+
+_CODE = digest_sources(SOURCES)
 
 
 class Feed(Protocol):
@@ -210,7 +215,7 @@ def _name_file(
         [spec.recipe.model.name, tensors.hexdigest()],
         [hashlib.sha256(part.images.cpu().numpy().data).hexdigest() for part in held],
         [spec.recipe.input.model_dump(), spec.recipe.augment.hflip > 0, spec.recipe.model.mirror],
-        [describe_environment(device, team), _CODE],
+        [describe_environment(device, team), version("timm"), _CODE],
     ]
     return Path(spec.cache) / "features" / f"{digest_json(key)[:24]}.safetensors"
 

@@ -138,6 +138,27 @@ def test_results_are_kept_and_only_what_is_missing_or_changed_is_lacking(
     assert again.choose([(BASE, spec)]).results == book.results
 
 
+def test_other_degradations_and_other_weights_under_the_same_path_are_other_trainings(tmp_path: Path) -> None:
+    known = load_catalog().degradations["jpeg"]
+    milder = known.model_copy(update={"severities": tuple(reversed(known.severities))})
+    specs = [make_spec(RECIPES["slim64"], 0, degradations={"jpeg": kind}) for kind in (known, milder)]
+    assert identify(specs[0]) != identify(specs[1])
+    weights = tmp_path / "best.safetensors"
+    spec = make_spec(change_fields(RECIPES["slim64"], {"model.weights": str(weights)}), 0)
+    weights.write_bytes(b"one")
+    before = identify(spec)
+    weights.write_bytes(b"other")
+    assert identify(spec) != before
+
+
+def test_a_field_that_a_recipe_leaves_at_its_default_is_no_part_of_its_identity() -> None:
+    recipe = RECIPES["slim64"]
+    assert "mirror" not in recipe.model_dump(exclude_defaults=True)["model"]
+    assert identify(make_spec(recipe, 0)) == identify(
+        make_spec(change_fields(recipe, {"model.mirror": False}), 0)
+    )
+
+
 def test_results_of_another_recipe_or_on_other_images_are_refused(
     tmp_path: Path, images: list[list[str]]
 ) -> None:

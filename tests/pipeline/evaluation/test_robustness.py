@@ -129,7 +129,27 @@ def test_clean_answers_alone_are_refused(predictions):
 def test_a_variant_that_lacks_an_image_is_refused(degrade):
     frame = degrade()
     missing = (frame["variant"] == "jpeg:3") & (frame["path"] == frame["path"].iloc[0])
-    with pytest.raises(TableError, match="answered 239 images of jpeg:3 and 240 clean ones, not the same"):
+    with pytest.raises(TableError, match=r"answered 239 images of jpeg:3 and 240 of .*, not the same"):
+        measure_robustness(frame[~missing], 1.0, draws=10)
+
+
+def test_where_fewer_images_are_degraded_those_count(degrade):
+    frame, judge = degrade(), degrade("cnn3")
+    some = set(sorted(frame["path"].unique())[::3])
+    limited = frame[(frame["variant"] == "clean") | frame["path"].isin(some)]
+    found = measure_robustness(limited, 1.0, judge[judge["path"].isin(some)], draws=10)
+    whole = measure_robustness(
+        frame[frame["path"].isin(some)], 1.0, judge[judge["path"].isin(some)], draws=10
+    )
+    pd.testing.assert_frame_equal(found, whole)
+    other = measure_robustness(limited, 1.0, judge, draws=10)
+    assert "corruption_error" not in set(other["metric"]), "the reference answered other images"
+
+
+def test_an_image_that_was_never_answered_clean_is_refused(degrade):
+    frame = degrade()
+    missing = (frame["variant"] == "clean") & (frame["path"] == frame["path"].iloc[0])
+    with pytest.raises(TableError, match=r"answered 239 images of clean and 240 of .*, not the same"):
         measure_robustness(frame[~missing], 1.0, draws=10)
 
 

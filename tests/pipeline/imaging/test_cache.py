@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import re
 import resource
 import signal
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from pipeline.errors import DecodeError, FalxError, SourceError, TableError
 from pipeline.imaging import cache as cache_module
-from pipeline.imaging.cache import ImageCache, open_cache
+from pipeline.imaging.cache import DECODER, ImageCache, open_cache
 from pipeline.imaging.decode import decode_image, resize_grey
 
 Collection = tuple[pd.DataFrame, Path]
@@ -30,6 +31,28 @@ def open_shelf(collection: Collection, root: Path, **options: int) -> ImageCache
 def only(root: Path, pattern: str) -> Path:
     [path] = root.glob(pattern)
     return path
+
+
+def test_the_key_holds_every_module_that_decoding_imports() -> None:
+    folder = Path(cache_module.__file__).parent
+    found, open_ends = set(), ["decode.py"]
+    while open_ends:
+        found.add(module := open_ends.pop())
+        source = (folder / module).read_text(encoding="utf-8")
+        named = re.findall(r"from pipeline\.imaging\.(\w+) import|from pipeline\.imaging import (.+)", source)
+        names = {f"{name.strip()}.py" for pair in named for name in (pair[0] or pair[1]).split(",")}
+        open_ends += sorted(names - found)
+    assert sorted(found) == sorted(DECODER)
+
+
+def test_another_decoder_or_library_has_another_cache(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_shelf(collection, tmp_path / "cache")
+    for name, value in (("_CODE", "another"), ("_VERSIONS", ["another"])):
+        monkeypatch.setattr(cache_module, name, value)
+        open_shelf(collection, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 3
 
 
 def test_pixels_are_the_decoded_files_by_image_id(collection: Collection, tmp_path: Path) -> None:

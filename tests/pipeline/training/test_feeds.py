@@ -146,6 +146,26 @@ def test_features_are_found_again_and_a_damaged_file_is_made_anew(
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 4
 
 
+def test_features_of_other_code_are_others(
+    frozen: Callable[..., TrainingSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cache = str(tmp_path / "cache")
+    train(frozen("first", cache=cache), SilentReporter())
+    monkeypatch.setattr(feeds, "_CODE", "another")
+    train(frozen("second", cache=cache), SilentReporter())
+    monkeypatch.setattr(feeds, "version", lambda package: f"another {package}")
+    train(frozen("third", cache=cache), SilentReporter())
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 3
+
+
+def test_the_code_of_features_holds_networks_and_drawing() -> None:
+    folder = Path(feeds.__file__).parent
+    known = {path.name for path in feeds.SOURCES}
+    assert {"models.py", "attention.py", "backbones.py", "inference.py", "inputs.py"} <= known
+    assert {"augment.py", "warps.py", "draws.py"} <= known
+    assert all(path.is_file() and folder.parent in path.parents for path in feeds.SOURCES)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
