@@ -15,21 +15,31 @@ def run_reports() -> int:
     """Materialise what is outdated of the reports, and say where they lie.
 
     Raises:
-        ReportError: no model has been trained and scored.
+        ReportError: as `require_cells`.
     """
     with open_graph("make report") as (graph, settings):
-        outdated = find_outdated(graph.lake, graph.raw_store)
-        if not find_cells(graph.lake, graph.raw_store):
-            raise ReportError(
-                "; ".join(tell_outdated(*cell) for cell in outdated)
-                or "no model has answers and figures in the lake yet, so there is nothing to report; "
-                "make train RECIPE=… PROTOCOL=… first, or make demo"
-            )
+        require_cells(graph)
         with tracking_server(graph, settings):
             say(graph.refresh("compare").describe())
             refresh_reports(graph)
         name_reports(graph)
     return 0
+
+
+def require_cells(graph: Graph) -> None:
+    """Refuse to report where there is nothing to report.
+
+    Raises:
+        ReportError: no model has been trained and scored, or none since the data changed.
+    """
+    if find_cells(graph.lake, graph.raw_store):
+        return
+    outdated = [tell_outdated(*cell) for cell in find_outdated(graph.lake, graph.raw_store)]
+    raise ReportError(
+        "; ".join(outdated)
+        or "no model has answers and figures in the lake yet, so there is nothing to report; "
+        "make train RECIPE=… PROTOCOL=… first, or make demo"
+    )
 
 
 def refresh_reports(graph: Graph) -> None:

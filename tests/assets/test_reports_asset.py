@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 from report_homes import RECIPE, Shelf, fill, release, report
 
+from assets.partitions import grid_key
 from assets.report_sources import (
     find_cells,
     find_outdated,
@@ -20,6 +22,8 @@ from assets.report_sources import (
 from assets.reports import find_reports, is_reported, locate
 from assets.trainings import CONTROL
 from commands.__main__ import main
+from commands.graph import Outcome
+from commands.reports import refresh_reports, require_cells
 from commands.verify import WatchfulLake
 from pipeline.errors import ReportError, TableError
 from pipeline.schemas import TABLES
@@ -266,6 +270,31 @@ def test_a_report_of_an_earlier_split_is_left_as_it_was_and_told(reported, capsy
     assert f"old   {PATIENT}: not verified; {RECIPE} under patient: the split has changed" in said
     assert f"make train RECIPE={RECIPE} PROTOCOL=patient trains and reports it anew" in said
     assert code == 0, said
+
+
+def test_what_is_outdated_is_told_when_reports_are_made(reported, capsys):
+    lake, store = reported
+    asked = []
+
+    def refresh(job, key):
+        asked.append((job, str(key)))
+        return Outcome(job, str(key), [], ["model_report"], 0.0)
+
+    graph = SimpleNamespace(lake=lake, raw_store=store, refresh=refresh)
+    train_on_one_image_less(lake)
+    refresh_reports(graph)
+    assert asked == [("report", str(grid_key(RECIPE, "published")))]
+    assert f"note: {RECIPE} under patient: the split has changed since it was trained" in (
+        capsys.readouterr().out
+    )
+    require_cells(graph)
+    for table in ("metrics", "evidence"):
+        lake.manifest_path(f"{table}/published/{RECIPE}").unlink()
+    with pytest.raises(ReportError, match=f"^{RECIPE} under patient: the split has changed"):
+        require_cells(graph)
+    lake.manifest_path(f"metrics/patient/{RECIPE}").unlink()
+    with pytest.raises(ReportError, match="no model has answers and figures in the lake yet"):
+        require_cells(graph)
 
 
 def test_changed_answers_do_not_pass_as_those_of_an_earlier_split(reported, capsys):
