@@ -24,6 +24,7 @@ GROUP = "curation"
 SEARCH = (
     "pairs", "candidates", "verdicts", "thumbnails", "borders", "orientation", "retrieval", "cells",
     "reencodings", "spectra", "views", "starts", "alignment", "levels", "refinement", "scores",
+    "nearest", "parities", "closeness",
 )  # fmt: skip
 CODE = {
     "pairs": code_version(*(f"curation/{module}.py" for module in SEARCH)),

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.materials import code_version, counts, result_of, store_table, table_asset
 from pipeline.catalog import Catalog
-from pipeline.errors import TableError
+from pipeline.errors import GateError, TableError
 from pipeline.protocols import collection_of, fold_of, list_protocols, split_table
 from resources.lake import Lake
 from resources.raw import RawStore
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "curation"
-MODULES = ("splits", "milp", "balance", "eligibility", "ledger", "copies", "groups", "folds", "external")
+MODULES = (
+    "splits",
+    "milp",
+    "balance",
+    "eligibility",
+    "ledger",
+    "copies",
+    "groups",
+    "folds",
+    "external",
+    "orientation",
+)
 CODE = code_version("protocols.py", *(f"curation/{module}.py" for module in MODULES))
 TABLES = ("images", "patients", "groups")
 EVIDENCE = (*TABLES, "pictures", "conflicts", "foreign", "looks")
@@ -104,9 +115,26 @@ def make_split(protocol: str, lake: Lake, raw_store: RawStore) -> "pd.DataFrame"
             split = split_patient(
                 *tables, ledger=ledger, previous=previous, looks=lake.read("looks"), **known
             )
+            _check_losses(lake, split)
             _extend_ledger(lake, ledger, split=split)
         return split
     return _make_guarded(protocol, tables, lake, known)
+
+
+def _check_losses(lake: Lake, split: "pd.DataFrame") -> None:
+    """Refuse a split that would be emptied for good, with the way out; nothing has been written yet."""
+    from pipeline.curation.ledger import check_losses
+
+    try:
+        check_losses(split)
+    except GateError as error:
+        names = ("ledger", "splits/patient", "folds")
+        frozen = ", ".join(str(lake.path(name).with_suffix(".*")) for name in names)
+        raise GateError(
+            f"{error}. Nothing was changed. Take the collection out again, or begin anew with all of them: "
+            "in a new FALX_HOME, or, where no model was scored under `patient` yet, without the frozen files "
+            f"{frozen}"
+        ) from error
 
 
 def _make_guarded(

@@ -143,9 +143,9 @@ def trust_collection(name: str) -> int:
     """Pin the present bytes of a collection in the lock file, in place of those pinned before.
 
     Raises:
-        SettingsError: no such collection is in place.
+        SettingsError: no such collection is in place, or it is another version than the catalog names.
     """
-    from pipeline.lock import forget, measure_folder, trust_or_verify
+    from pipeline.lock import forget, measure_folder, read_lock, trust_or_verify
     from resources.connect import connect_resources
     from resources.raw import RawStore
 
@@ -157,7 +157,15 @@ def trust_collection(name: str) -> int:
     if name not in folders:
         raise SettingsError(f"COLLECTION={name}: not in place; in place: {', '.join(folders) or 'none'}")
     collection = store.catalog.collections[name]
-    fetched = store.profile == "kaggle" and collection.source.kaggle is not None
+    source = collection.source.kaggle if store.profile == "kaggle" else None
+    pinned = read_lock(store.lock_path).get(name)
+    if source and pinned and (pinned.slug, pinned.version) != (source.slug, source.version):
+        raise SettingsError(
+            f"COLLECTION={name}: {folders[name]} holds {pinned.slug} version {pinned.version}, and the "
+            f"catalog names {source.slug} version {source.version}: these bytes are not that version. Move "
+            "the folder away and run make curate, which downloads it"
+        )
+    fetched = source is not None
     entry = measure_folder(folders[name], collection, fetched=fetched)
     forget(store.lock_path, name)
     trust_or_verify(store.lock_path, name, entry)

@@ -1,5 +1,6 @@
 """Raw collections: which folder holds each under the present profile, and whether its bytes are trusted."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal
 
 import dagster as dg
 
-from pipeline.atomic import replacing_folder
+from pipeline.atomic import replacing_folder, write_text
 from pipeline.catalog import Catalog, Collection, Degradation, load_catalog
 from pipeline.digests import digest_file, digest_json
 from pipeline.errors import SourceError
@@ -115,8 +116,16 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Bring a collection into place, or verify the one that is there.
 
         Raises:
-            SourceError: it cannot be had, or its bytes are not the trusted ones (LockError).
+            SourceError: it cannot be had or understood, or its bytes are not the trusted ones (LockError).
         """
+        folder = self.folder(collection)
+        before = sign_folder(folder) if folder.is_dir() else None
+        state = self._bring(collection, log)
+        if state.entry is not None and before in (None, now := sign_folder(folder)):
+            write_text(self._sign_path(collection.name), now)
+        return state
+
+    def _bring(self, collection: Collection, log: Log) -> RawState:
         folder = self.folder(collection)
         if self.profile == "kaggle" and collection.source.kaggle:
             entry, status = self.kaggle.ensure(collection, folder, self.lock_path, log=log)
@@ -125,10 +134,10 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not folder.is_dir():
             return RawState("absent", folder, reason=self.explain_absence(collection))
         entry = measure_folder(folder, collection)
+        # Counted first: what cannot be understood is not pinned, so that it may still be put right.
+        counts = None if self.profile == "demo" else count_images(folder, collection)
         verdict = trust_or_verify(self.lock_path, collection.name, entry)
-        differences = (
-            [] if self.profile == "demo" else check_counts(collection, count_images(folder, collection))
-        )
+        differences = [] if counts is None else check_counts(collection, counts)
         return RawState("made" if made else verdict, folder, entry, differences)
 
     def _make_phantoms(self, log: Log) -> bool:
@@ -181,10 +190,39 @@ class RawStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def expect_version(self, collection: Collection) -> str | None:
         """The data version that the raw asset has if the disk is as it was: the trusted digest, or `absent`.
 
-        None where work is left: the collection is to be drawn, downloaded or measured first.
+        None where work is left: the collection is to be drawn, downloaded or measured first, a file in it has
+        another size, time or name than when it was last measured, or the catalog names another version.
         """
-        if self.folder(collection).is_dir():
+        folder = self.folder(collection)
+        if folder.is_dir():
             entry = read_lock(self.lock_path).get(collection.name)
-            return entry.digest if entry else None
+            return entry.digest if entry and self._is_as_measured(collection, folder, entry) else None
         brought = self.profile == "demo" or (self.profile == "kaggle" and collection.source.kaggle)
         return None if brought else ABSENT
+
+    def _is_as_measured(self, collection: Collection, folder: Path, entry: LockEntry) -> bool:
+        """Whether nothing speaks for other bytes than those that were trusted; no byte is read."""
+        source = collection.source.kaggle
+        if (
+            self.profile == "kaggle"
+            and source
+            and (entry.slug, entry.version) != (source.slug, source.version)
+        ):
+            return False
+        sign = self._sign_path(collection.name)
+        return sign.is_file() and sign.read_text(encoding="utf-8") == sign_folder(folder)
+
+    def _sign_path(self, name: str) -> Path:
+        """Where it is kept how a collection's folder looked when it was last measured."""
+        return Path(self.home) / "raw.signs" / f"{name}.txt"
+
+
+def sign_folder(folder: Path) -> str:
+    """A cheap sign of a folder: digest of names, sizes and times of its files; no byte is read."""
+    rows = []
+    for parent, _folders, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            state = path.lstat()
+            rows.append([os.fsencode(path.relative_to(folder)).hex(), state.st_size, state.st_mtime_ns])
+    return digest_json(sorted(rows))

@@ -1,9 +1,11 @@
 """Curation: accounts are checked on the stored tables, and frozen assignments are never lost unnoticed."""
 
+from pathlib import Path
+
 import pytest
 
 from assets.gate import accounts, inspect, pass_gate
-from assets.splits import read_frozen
+from assets.splits import make_split, read_frozen
 from pipeline.errors import GateError, TableError
 from resources.lake import Lake
 
@@ -77,3 +79,27 @@ def test_assignments_of_another_schema_are_an_error_and_not_drawn_anew(curated, 
     monkeypatch.setattr("resources.lake.SCHEMA_VERSION", 99)
     with pytest.raises(TableError, match="another schema version"):
         read_frozen(lake, FROZEN)
+
+
+def test_patients_that_become_known_too_late_do_not_empty_the_split_for_good(curated):
+    lake, store = curated
+    before = {path: path.read_bytes() for path in sorted((Path(store.home) / "lake").rglob("ledger*"))}
+    assert before
+    patients = lake.read("patients").merge(lake.read("images")[["image_id", "label"]], on="image_id")
+    place = patients.groupby("label").cumcount()
+    names = patients["label"] + (place % 3).astype(str)  # of each label three, on all sides of the split
+    patients = patients.assign(patient_id=names.where(place % 5 > 1)).drop(columns="label")
+    lake.write("patients", patients, inputs="later", code="c")
+    groups = lake.read("groups").merge(patients[["image_id", "patient_id"]], on="image_id")
+    groups["group_id"] = groups["patient_id"].fillna(groups["group_id"])
+    lake.write("groups", groups.drop(columns="patient_id"), inputs="later", code="c")
+    with pytest.raises(GateError, match="images would be left out of `patient` for good") as caught:
+        make_split("patient", lake, store)
+    assert "the reference came after the first split" in str(caught.value)
+    assert "Nothing was changed." in str(caught.value)
+    assert str(lake.path("ledger").with_suffix(".*")) in str(caught.value)
+    assert before == {path: path.read_bytes() for path in before}
+    for name in ("ledger", "splits/patient", "folds"):
+        for path in lake.path(name).parent.glob(f"{lake.path(name).stem}.*"):
+            path.unlink()
+    assert not make_split("patient", lake, store)["why"].str.startswith("bridges").any()

@@ -219,6 +219,20 @@ def test_trust_keeps_the_pinned_version_of_a_download(monkeypatch, tmp_path):
     assert entry["version"] >= 1
 
 
+def test_bytes_of_another_version_than_the_catalogs_are_not_trusted_as_that_one(
+    monkeypatch, tmp_path, capsys
+):
+    trust(monkeypatch, tmp_path, "kaggle")
+    lock = tmp_path / "home" / "raw.lock.json"
+    pinned = json.loads(lock.read_text())
+    pinned["sartajbhuvaji"]["version"] += 1
+    lock.write_text(json.dumps(pinned))
+    assert main(["trust", "--collection", "sartajbhuvaji"]) == 1
+    said = capsys.readouterr().err
+    assert "these bytes are not that version. Move the folder away and run make curate" in said
+    assert json.loads(lock.read_text()) == pinned
+
+
 def test_a_command_works_in_the_home_of_its_settings_whatever_was_imported_before(tmp_path):
     import definitions
 

@@ -161,6 +161,15 @@ def test_a_collection_that_comes_goes_or_is_trusted_anew_is_noticed(make_graph, 
     assert refresh() == [name], "went"
 
 
+def test_files_that_changed_behind_the_pin_stop_the_next_run(make_graph, store):
+    raw = next(asset for asset in raw_assets(CATALOG) if asset.key.path[-1] == "sartajbhuvaji")
+    graph, folder = make_graph(raw), write_image(store, "a.png")
+    graph.refresh("work")
+    (folder / "a.png").write_bytes((folder / "a.png").read_bytes() + b"more")
+    with pytest.raises(RunFailedError, match="the bytes are not those"):
+        graph.refresh("work")
+
+
 def fake_model(trained: list[str]) -> dg.AssetsDefinition:
     @dg.asset(partitions_def=training_grid(CATALOG))
     def model(

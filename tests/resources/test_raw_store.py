@@ -1,12 +1,16 @@
 """Raw folders: where each profile keeps them, and what the disk should hold."""
 
+import os
 from collections.abc import Callable
 
 import pytest
 
+from pipeline.atomic import write_text
 from pipeline.catalog import load_catalog
+from pipeline.errors import LockError, SourceError
+from pipeline.lock import forget, measure_folder, trust_or_verify
 from resources.connect import connect_resources
-from resources.raw import ABSENT, RawStore
+from resources.raw import ABSENT, RawStore, sign_folder
 from resources.settings import Settings
 
 COLLECTIONS = load_catalog().collections
@@ -60,6 +64,57 @@ def test_a_folder_is_expected_to_be_what_was_trusted(open_store):
     assert store.expect_version(KAGGLE) is None
     state = store.ensure(KAGGLE, log=print)
     assert store.expect_version(KAGGLE) == state.entry.digest
+
+
+@pytest.mark.parametrize("change", ["another size", "another time", "one more", "one less"])
+def test_a_folder_that_was_touched_is_measured_again_and_a_changed_one_is_refused(open_store, change):
+    store = open_store("folder", datasets=True)
+    folder = store.folder(KAGGLE) / "Training" / "no_tumor"
+    folder.mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(b"a")
+    digest = store.ensure(KAGGLE, log=print).entry.digest
+    if change == "another size":
+        (folder / "a.png").write_bytes(b"ab")
+    elif change == "another time":
+        os.utime(folder / "a.png", ns=(1, 1))
+    elif change == "one more":
+        (folder / "c.png").write_bytes(b"a")
+    else:
+        (folder / "b.png").unlink()
+    assert store.expect_version(KAGGLE) is None
+    if change == "another time":
+        store.ensure(KAGGLE, log=print)
+        assert store.expect_version(KAGGLE) == digest
+        return
+    with pytest.raises(LockError, match="the bytes are not those"):
+        store.ensure(KAGGLE, log=print)
+    assert store.expect_version(KAGGLE) is None
+
+
+def test_a_folder_of_another_version_than_the_catalogs_is_work_to_do(open_store):
+    store = open_store("kaggle")
+    folder = store.folder(KAGGLE) / "Training" / "no_tumor"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"a")
+    entry = measure_folder(store.folder(KAGGLE), KAGGLE, fetched=True)
+    for version, expected in ((entry.version, entry.digest), (entry.version + 1, None)):
+        forget(store.lock_path, KAGGLE.name)
+        trust_or_verify(store.lock_path, KAGGLE.name, entry.model_copy(update={"version": version}))
+        write_text(store._sign_path(KAGGLE.name), sign_folder(store.folder(KAGGLE)))
+        assert store.expect_version(KAGGLE) == expected
+
+
+def test_what_cannot_be_understood_is_not_pinned_and_may_be_put_right(open_store):
+    store = open_store("folder", datasets=True)
+    deep = store.folder(KAGGLE) / "archive" / "Training" / "no_tumor"
+    deep.mkdir(parents=True)
+    (deep / "a.png").write_bytes(b"a")
+    with pytest.raises(SourceError, match="Unpack the archive"):
+        store.ensure(KAGGLE, log=print)
+    (store.folder(KAGGLE) / "archive" / "Training").rename(store.folder(KAGGLE) / "Training")
+    (store.folder(KAGGLE) / "archive").rmdir()
+    assert store.ensure(KAGGLE, log=print).status == "trusted"
 
 
 def test_phantoms_are_drawn_once_with_a_lock_of_their_own(open_store):
